@@ -1,0 +1,2 @@
+/** What the block layer offers under Node only. Everything else is in index.ts. */
+export {};
