@@ -116,7 +116,7 @@ class PagedMemoryFile implements MemoryFile {
       page.set(data.subarray(done, done + length), inPage);
       done += length;
     }
-    this.sizeBytes = Math.max(this.sizeBytes, offsetBytes + data.length);
+    if (data.length > 0) this.sizeBytes = Math.max(this.sizeBytes, offsetBytes + data.length);
   }
 
   private checkOpen(): void {

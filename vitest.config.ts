@@ -1,0 +1,44 @@
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+import { chromiumArguments, chromiumPath } from "./disk/testing/chromium.ts";
+
+const executablePath = chromiumPath();
+
+/**
+ * Two projects: `node` for what runs anywhere, `browser` for what only a browser can show (IndexedDB that
+ * reaches a disk, fetch that obeys CORS). A test says which it is by its name, `*.browser.test.ts`.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "node",
+          environment: "node",
+          include: ["**/*.test.{ts,tsx}"],
+          exclude: ["**/node_modules/**", "**/*.browser.test.{ts,tsx}", "e2e/**", "dist/**"],
+          globalSetup: ["disk/testing/http-test-setup.ts"],
+        },
+      },
+      {
+        // Found by the scanner only once a test has run otherwise, which reloads the page under it.
+        optimizeDeps: { include: ["fast-check", "idb"] },
+        test: {
+          name: "browser",
+          include: ["**/*.browser.test.{ts,tsx}"],
+          exclude: ["**/node_modules/**", "e2e/**", "dist/**"],
+          globalSetup: ["disk/testing/http-test-setup.ts"],
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({
+              launchOptions: { args: chromiumArguments, ...(executablePath && { executablePath }) },
+            }),
+            instances: [{ browser: "chromium" }],
+          },
+        },
+      },
+    ],
+  },
+});
