@@ -2,5 +2,16 @@ export type { BlockDevice } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
 export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./files/memory-file.ts";
-export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";
+export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
+export type { Qcow2Info } from "./qcow2/info.ts";
+export {
+  type BackingRequest,
+  type BackingResolver,
+  type OpenQcow2Options,
+  openQcow2,
+  probeImage,
+  readQcow2Info,
+} from "./qcow2/open.ts";
+export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
 export { checkRange } from "./ranges.ts";
+export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";

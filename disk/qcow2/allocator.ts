@@ -1,0 +1,294 @@
+import { WriteStage } from "../block-file.ts";
+import { ByreError } from "../errors.ts";
+import { ENTRY_BYTES, MAX_REFCOUNT_TABLE_BYTES } from "./format.ts";
+import type { Qcow2Image } from "./image.ts";
+import { decodeTableOffset } from "./l2-entry.ts";
+import type { Need } from "./needs.ts";
+import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refcount-entry.ts";
+import type { TableSlice } from "./table-cache.ts";
+import { splitU64, viewOf, writeU64 } from "./u64.ts";
+
+/** Refcount table entries hold the block's offset from bit 9 up. */
+const RESERVED_LO_MASK = 0x1ff;
+
+/** Cluster index -> by how much its count changes. */
+export type CountChanges = ReadonlyMap<number, number>;
+
+/**
+ * Host clusters: which are free, and how often each is used.
+ *
+ * On a file with transactions a cluster's count falls at once. On one without, a count must not fall on disk
+ * before the tables that let go of the cluster are there, nor may the cluster be used again: it waits in
+ * `pendingFrees` until `flush` has made the tables durable.
+ */
+export class Allocator {
+  /** Clusters a refcount block counts. */
+  private readonly countsPerBlock: number;
+  /** Below it no cluster is free. */
+  private firstMaybeFree = 0;
+  /** Cluster index -> how many references to drop once the tables are durable. */
+  private pendingFrees = new Map<number, number>();
+
+  /** @param whenFreed is told of each cluster whose count has fallen to 0. */
+  constructor(
+    private readonly image: Qcow2Image,
+    private readonly whenFreed: (index: number) => void,
+  ) {
+    this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
+  }
+
+  get hasPendingFrees(): boolean {
+    return this.pendingFrees.size > 0;
+  }
+
+  /**
+   * Finds free clusters, lowest first. Changes no count; may grow the refcount structures, which is a whole
+   * operation of its own.
+   *
+   * @returns `count` cluster indexes, or undefined after noting needs.
+   * @throws ByreError TOO_LARGE when the format has no room left, CORRUPT when the counts are damaged.
+   */
+  findFree(count: number, needs: Need[]): number[] | undefined {
+    const found: number[] = [];
+    let index = this.firstMaybeFree;
+    while (found.length < count) {
+      const counts = this.countsOf(index, needs) ?? this.grow(index, needs);
+      if (!counts) return undefined;
+      const { slice, firstIndex, endIndex } = counts;
+      for (; index < endIndex && found.length < count; index++)
+        if (readRefcount(slice.bytes, index - firstIndex, this.image.refcountOrder) === 0) found.push(index);
+    }
+    this.firstMaybeFree = found[0] ?? this.firstMaybeFree;
+    const first = found[0] ?? 0;
+    if (first === 0 && count > 0)
+      throw this.image.corrupt(
+        "the refcount of the header's cluster is 0",
+        this.image.refcountTableOffsetBytes,
+      );
+    return found;
+  }
+
+  /**
+   * Holds changes of counts against what is there, before an operation makes them. Notes a need for every
+   * count that cannot be read and written now.
+   *
+   * @throws ByreError CORRUPT when a count would fall below 0 or grow past the image's width.
+   */
+  check(changes: CountChanges, needs: Need[]): void {
+    const { tables, refcountOrder } = this.image;
+    for (const [index, change] of changes) {
+      const needsBefore = needs.length;
+      const counts = this.countsOf(index, needs);
+      if (!counts) {
+        if (needs.length === needsBefore) throw this.uncounted(index);
+        continue;
+      }
+      const inSlice = index - counts.firstIndex;
+      const value = readRefcount(counts.slice.bytes, inSlice, refcountOrder);
+      const { start, end } = refcountBytes(inSlice, refcountOrder);
+      const after = value - (this.pendingFrees.get(index) ?? 0) + change;
+      if (after < 0 || after > maxRefcount(refcountOrder))
+        throw this.image.corrupt(
+          `the refcount of cluster ${index} is ${value}, and would become ${after}`,
+          counts.slice.offsetBytes + start,
+        );
+      tables.checkWritable(counts.slice.offsetBytes + start, end - start, needs);
+    }
+  }
+
+  /** Makes the changes. `check` must have been clear in this turn. Falls may wait: see the class. */
+  apply(changes: CountChanges): void {
+    for (const [index, change] of changes)
+      if (change < 0 && !this.image.file.transactional)
+        this.pendingFrees.set(index, (this.pendingFrees.get(index) ?? 0) - change);
+      else this.add(index, change);
+  }
+
+  /** Whether one more reference to the cluster fits the image's refcount width. */
+  canShare(index: number, needs: Need[]): boolean | undefined {
+    const counts = this.countsOf(index, needs);
+    if (!counts) return undefined;
+    const value = readRefcount(counts.slice.bytes, index - counts.firstIndex, this.image.refcountOrder);
+    return value > 0 && value < maxRefcount(this.image.refcountOrder);
+  }
+
+  /** Takes the waiting frees out, before the flush that makes their tables durable. */
+  takePendingFrees(): CountChanges {
+    const frees = new Map<number, number>();
+    for (const [index, references] of this.pendingFrees) frees.set(index, -references);
+    this.pendingFrees = new Map();
+    return frees;
+  }
+
+  /** Undoes `takePendingFrees`: the flush failed. */
+  putBackPendingFrees(frees: CountChanges): void {
+    for (const [index, change] of frees)
+      this.pendingFrees.set(index, (this.pendingFrees.get(index) ?? 0) - change);
+  }
+
+  /**
+   * Lets go of clusters whose tables are durable now.
+   *
+   * @returns true when done, undefined after noting needs (nothing has changed then).
+   */
+  tryFree(frees: CountChanges, needs: Need[]): true | undefined {
+    this.check(frees, needs);
+    if (needs.length > 0) return undefined;
+    for (const [index, change] of frees) this.add(index, change);
+    return true;
+  }
+
+  private add(index: number, change: number): void {
+    const { tables, refcountOrder, clusterSizeBytes } = this.image;
+    const counts = this.countsOf(index, []);
+    if (!counts) throw this.uncounted(index);
+    const inSlice = index - counts.firstIndex;
+    const value = readRefcount(counts.slice.bytes, inSlice, refcountOrder) + change;
+    writeRefcount(counts.slice.bytes, inSlice, refcountOrder, value);
+    const { start, end } = refcountBytes(inSlice, refcountOrder);
+    tables.writeThrough(counts.slice, start, end, WriteStage.REFCOUNT_BLOCK);
+    if (value > 0) return;
+    this.firstMaybeFree = Math.min(this.firstMaybeFree, index);
+    // What was a table here must not be taken for one when the cluster is used again.
+    tables.forget(index * clusterSizeBytes, clusterSizeBytes);
+    this.whenFreed(index);
+  }
+
+  /**
+   * The slice of counts that covers a cluster.
+   *
+   * @returns undefined when no refcount block covers it, or after noting a need.
+   */
+  private countsOf(
+    index: number,
+    needs: Need[],
+  ): { slice: TableSlice; firstIndex: number; endIndex: number } | undefined {
+    const { image } = this;
+    const blockIndex = Math.floor(index / this.countsPerBlock);
+    const entryBytes = blockIndex * ENTRY_BYTES;
+    if (entryBytes >= image.refcountTable.byteLength) return undefined;
+    const lo = image.refcountTable.getUint32(entryBytes + 4);
+    const blockOffset = decodeTableOffset(image.refcountTable.getUint32(entryBytes), lo);
+    const entryOffset = image.refcountTableOffsetBytes + entryBytes;
+    if (lo & RESERVED_LO_MASK)
+      throw image.corrupt("a refcount table entry has reserved bits set", entryOffset);
+    if (blockOffset === 0) return undefined;
+    image.checkClusterOffset(blockOffset, "refcount table entry", entryOffset);
+    const countsPerSlice = this.countsPerBlock / (image.clusterSizeBytes / image.tables.sliceBytes);
+    const sliceIndex = Math.floor(index / countsPerSlice);
+    const inBlock = sliceIndex % (image.clusterSizeBytes / image.tables.sliceBytes);
+    const slice = image.tables.get(blockOffset + inBlock * image.tables.sliceBytes, "refcount block", needs);
+    if (!slice) return undefined;
+    const firstIndex = sliceIndex * countsPerSlice;
+    return { slice, firstIndex, endIndex: firstIndex + countsPerSlice };
+  }
+
+  /** Makes clusters from `index` on countable, where no refcount block is yet. */
+  private grow(
+    index: number,
+    needs: Need[],
+  ): { slice: TableSlice; firstIndex: number; endIndex: number } | undefined {
+    if (needs.length > 0) return undefined;
+    const { image } = this;
+    const firstIndex = index - (index % this.countsPerBlock);
+    if ((firstIndex + this.countsPerBlock) * image.clusterSizeBytes > Number.MAX_SAFE_INTEGER)
+      throw new ByreError("TOO_LARGE", `${image.file.name} would grow past 2^53 bytes.`, {
+        file: image.file.name,
+      });
+    const inTable = (firstIndex / this.countsPerBlock) * ENTRY_BYTES < image.refcountTable.byteLength;
+    if (inTable ? !this.addBlock(firstIndex, needs) : !this.growTable(firstIndex, needs)) return undefined;
+    return this.countsOf(index, needs);
+  }
+
+  /** A new refcount block, placed in the first cluster it counts. */
+  private addBlock(firstIndex: number, needs: Need[]): boolean {
+    const { image } = this;
+    const entryBytes = (firstIndex / this.countsPerBlock) * ENTRY_BYTES;
+    const offsetBytes = firstIndex * image.clusterSizeBytes;
+    image.tables.checkWritable(image.refcountTableOffsetBytes + entryBytes, ENTRY_BYTES, needs);
+    image.tables.checkWritable(offsetBytes, image.clusterSizeBytes, needs);
+    if (needs.length > 0) return false;
+    const block = new Uint8Array(image.clusterSizeBytes);
+    writeRefcount(block, 0, image.refcountOrder, 1);
+    image.tables.forget(offsetBytes, image.clusterSizeBytes);
+    image.file.write(offsetBytes, block, WriteStage.REFCOUNT_BLOCK);
+    const { hi, lo } = splitU64(offsetBytes);
+    image.refcountTable.setUint32(entryBytes, hi);
+    image.refcountTable.setUint32(entryBytes + 4, lo);
+    const entry = new Uint8Array(8);
+    writeU64(viewOf(entry), 0, offsetBytes);
+    image.file.write(image.refcountTableOffsetBytes + entryBytes, entry, WriteStage.REFCOUNT_TABLE);
+    return true;
+  }
+
+  /**
+   * A longer refcount table. It and the blocks that count it are laid from `firstIndex` on, which nothing
+   * counts yet; then the header points to it and the old table is let go.
+   */
+  private growTable(firstIndex: number, needs: Need[]): boolean {
+    const { image } = this;
+    const { clusterSizeBytes } = image;
+    const oldBytes = image.refcountTable.byteLength;
+    // Half as much again, as QEMU does, so that growing stays rare; more where that does not reach.
+    let tableClusters = Math.ceil((oldBytes * 1.5) / clusterSizeBytes);
+    let blocks = 1;
+    for (;;) {
+      const total = firstIndex + blocks + tableClusters;
+      const neededBlocks = Math.ceil(total / this.countsPerBlock) - firstIndex / this.countsPerBlock;
+      const neededClusters = Math.ceil(
+        (Math.ceil(total / this.countsPerBlock) * ENTRY_BYTES) / clusterSizeBytes,
+      );
+      if (neededBlocks <= blocks && neededClusters <= tableClusters) break;
+      blocks = Math.max(blocks, neededBlocks);
+      tableClusters = Math.max(tableClusters, neededClusters);
+    }
+    if (tableClusters * clusterSizeBytes > Math.max(MAX_REFCOUNT_TABLE_BYTES, clusterSizeBytes))
+      throw new ByreError(
+        "TOO_LARGE",
+        `${image.file.name} is full: its refcount table would be larger than 8 MiB. Larger clusters reach further.`,
+        { file: image.file.name },
+      );
+
+    const oldClusters = oldBytes / clusterSizeBytes;
+    const oldFirst = image.refcountTableOffsetBytes / clusterSizeBytes;
+    const oldIndexes = Array.from({ length: oldClusters }, (_, i) => oldFirst + i);
+    const letGo = new Map(oldIndexes.map((oldIndex) => [oldIndex, -1]));
+    this.check(letGo, needs);
+    image.tables.checkWritable(0, clusterSizeBytes, needs);
+    const startBytes = firstIndex * clusterSizeBytes;
+    const lengthBytes = (blocks + tableClusters) * clusterSizeBytes;
+    image.tables.checkWritable(startBytes, lengthBytes, needs);
+    if (needs.length > 0) return false;
+
+    const content = new Uint8Array(lengthBytes);
+    for (let i = 0; i < blocks + tableClusters; i++) {
+      const block = Math.floor(i / this.countsPerBlock);
+      const bytes = content.subarray(block * clusterSizeBytes, (block + 1) * clusterSizeBytes);
+      writeRefcount(bytes, i % this.countsPerBlock, image.refcountOrder, 1);
+    }
+    const table = content.slice(blocks * clusterSizeBytes);
+    table.set(new Uint8Array(image.refcountTable.buffer, image.refcountTable.byteOffset, oldBytes));
+    for (let block = 0; block < blocks; block++)
+      writeU64(
+        viewOf(table),
+        (firstIndex / this.countsPerBlock + block) * ENTRY_BYTES,
+        startBytes + block * clusterSizeBytes,
+      );
+    content.set(table, blocks * clusterSizeBytes);
+    image.tables.forget(startBytes, lengthBytes);
+    image.file.write(startBytes, content, WriteStage.REFCOUNT_BLOCK);
+    image.setRefcountTable(table, startBytes + blocks * clusterSizeBytes);
+    this.apply(letGo);
+    // L2 entries written from now on may use clusters that only the new table counts, and within one flush
+    // the header goes last: so on a file without transactions the new table must be on disk first.
+    image.requireBarrier();
+    return image.passBarrier(needs);
+  }
+
+  private uncounted(index: number): ByreError {
+    return this.image.corrupt(
+      `cluster ${index} is used but no refcount block counts it`,
+      this.image.refcountTableOffsetBytes,
+    );
+  }
+}

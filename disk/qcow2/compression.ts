@@ -1,0 +1,69 @@
+import {
+  Z_BUF_ERROR,
+  Z_DEFAULT_STRATEGY,
+  Z_FINISH,
+  Z_STREAM_END,
+  ZStream,
+  zlibDeflate,
+  zlibDeflateEnd,
+  zlibDeflateInit2,
+  zlibInflate,
+  zlibInflateEnd,
+  zlibInflateInit2,
+} from "pako";
+
+/** QEMU reads windows of up to 15 bits. Negative: raw deflate, no zlib header. */
+const INFLATE_WINDOW_BITS = -15;
+/** The format's window for what is written. */
+const DEFLATE_WINDOW_BITS = -12;
+const DEFLATE_METHOD = 8;
+const DEFLATE_MEMORY_LEVEL = 8;
+
+/**
+ * Inflates one cluster. The input may go on after the end of the deflate stream (a compressed cluster's
+ * length is rounded up to whole sectors); what follows is not looked at.
+ *
+ * @param input raw deflate data, with trailing bytes allowed.
+ * @param clusterSizeBytes length of the plain cluster.
+ * @returns the plain cluster; undefined when the data is damaged or shorter than a cluster.
+ */
+export function inflateCluster(input: Uint8Array, clusterSizeBytes: number): Uint8Array | undefined {
+  const output = new Uint8Array(clusterSizeBytes);
+  const stream = new ZStream();
+  stream.input = input;
+  stream.avail_in = input.length;
+  stream.output = output;
+  stream.avail_out = clusterSizeBytes;
+  if (zlibInflateInit2(stream, INFLATE_WINDOW_BITS) !== 0) return undefined;
+  const status = zlibInflate(stream, Z_FINISH);
+  zlibInflateEnd(stream);
+  const whole = stream.avail_out === 0 && (status === Z_STREAM_END || status === Z_BUF_ERROR || status === 0);
+  return whole ? output : undefined;
+}
+
+/**
+ * Deflates one cluster.
+ *
+ * @param level zlib's 1 (fast) to 9 (small).
+ * @returns raw deflate data, or undefined when it would not be smaller than the cluster.
+ */
+export function deflateCluster(cluster: Uint8Array, level = 6): Uint8Array | undefined {
+  const output = new Uint8Array(cluster.length - 1);
+  const stream = new ZStream();
+  stream.input = cluster;
+  stream.avail_in = cluster.length;
+  stream.output = output;
+  stream.avail_out = output.length;
+  zlibDeflateInit2(
+    stream,
+    level,
+    DEFLATE_METHOD,
+    DEFLATE_WINDOW_BITS,
+    DEFLATE_MEMORY_LEVEL,
+    Z_DEFAULT_STRATEGY,
+  );
+  const status = zlibDeflate(stream, Z_FINISH);
+  const lengthBytes = output.length - stream.avail_out;
+  zlibDeflateEnd(stream);
+  return status === Z_STREAM_END ? output.slice(0, lengthBytes) : undefined;
+}

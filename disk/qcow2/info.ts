@@ -1,0 +1,34 @@
+import { CompatibleFeature, IncompatibleFeature } from "./format.ts";
+import type { Qcow2Header } from "./header.ts";
+
+/** What a qcow2 header says of its image, for people and for the code above. Sizes in bytes. */
+export interface Qcow2Info {
+  readonly version: 2 | 3;
+  readonly sizeBytes: number;
+  readonly clusterSizeBytes: number;
+  readonly refcountBits: number;
+  readonly compression: "zlib" | "zstd";
+  readonly lazyRefcounts: boolean;
+  readonly dirty: boolean;
+  readonly corrupt: boolean;
+  readonly snapshotCount: number;
+  readonly backingName: string | undefined;
+  readonly backingFormat: string | undefined;
+}
+
+export function describeImage(header: Qcow2Header): Qcow2Info {
+  const incompatible = (bit: number) => ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
+  return {
+    version: header.version,
+    sizeBytes: header.sizeBytes,
+    clusterSizeBytes: header.clusterSizeBytes,
+    refcountBits: 2 ** header.refcountOrder,
+    compression: header.compressionType === 1 ? "zstd" : "zlib",
+    lazyRefcounts: ((header.compatibleFeatures >> BigInt(CompatibleFeature.LAZY_REFCOUNTS)) & 1n) === 1n,
+    dirty: incompatible(IncompatibleFeature.DIRTY),
+    corrupt: incompatible(IncompatibleFeature.CORRUPT),
+    snapshotCount: header.snapshotCount,
+    backingName: header.backingName,
+    backingFormat: header.backingFormat,
+  };
+}

@@ -1,0 +1,22 @@
+/**
+ * How "await first, then change" is kept. An operation is a plain synchronous function that looks at what is
+ * in memory. Where something is not, it notes here what to wait for and gives up without a change; its
+ * driver waits for all of it and calls again. So an operation runs from its first look to its last change
+ * within one turn of the event loop, and two operations never interleave.
+ */
+export type Need = () => Promise<void>;
+
+/**
+ * Runs a synchronous attempt until it succeeds.
+ *
+ * @param attempt does the whole operation and returns its result, or returns undefined after noting needs.
+ * @throws what the attempt or a need throws.
+ */
+export async function untilReady<Result>(attempt: (needs: Need[]) => Result | undefined): Promise<Result> {
+  for (;;) {
+    const needs: Need[] = [];
+    const result = attempt(needs);
+    if (result !== undefined) return result;
+    await Promise.all(needs.map((need) => need()));
+  }
+}

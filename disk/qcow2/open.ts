@@ -1,0 +1,192 @@
+import type { BlockDevice } from "../block-device.ts";
+import type { BlockFile } from "../block-file.ts";
+import { ByreError } from "../errors.ts";
+import { openRawDevice } from "../raw/raw-device.ts";
+import { findLastHostCluster } from "./extent.ts";
+import { checkFeatures } from "./features.ts";
+import { ENTRY_BYTES, MAX_CLUSTER_BITS } from "./format.ts";
+import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
+import { Qcow2Image } from "./image.ts";
+import { describeImage, type Qcow2Info } from "./info.ts";
+import { createQcow2Device, type Qcow2Device } from "./qcow2-device.ts";
+
+/** What an image asks of whoever opened it: the file behind it. */
+export interface BackingRequest {
+  /** The name in the image, as it stands there: text from a stranger. */
+  readonly name: string;
+  /** The format in the image, if it says one. */
+  readonly format: string | undefined;
+  /** The image that asks. */
+  readonly overlayName: string;
+}
+
+/**
+ * Supplies the file behind an image. Nothing in an image is followed on its own: only what this returns is
+ * opened. Refuse with a ByreError (BACKING_MISSING, BACKING_DENIED). The device closes the file.
+ */
+export type BackingResolver = (request: BackingRequest) => Promise<BlockFile>;
+
+export interface OpenQcow2Options {
+  /** Opens for writing. Default: as the file is. */
+  writable?: boolean;
+  /** Default: an image with a backing file is refused with BACKING_DENIED. */
+  resolveBacking?: BackingResolver;
+}
+
+/** Longer chains are refused; a chain that comes back to itself is found this way too. */
+const MAX_CHAIN = 64;
+
+/**
+ * Opens a qcow2 image, version 2 or 3, and the chain behind it (read-only).
+ *
+ * Only the header and the first-level tables are read. Nothing is written before the first write.
+ *
+ * @param file owned by the device from now on: closed with it, and closed here when opening fails.
+ * @throws ByreError NOT_QCOW2, TRUNCATED, CORRUPT, UNSUPPORTED_VERSION, TOO_LARGE; for what is not done yet
+ *   its own code (ENCRYPTED, ZSTD, EXTENDED_L2, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE); for writing also
+ *   DIRTY and MARKED_CORRUPT; for the chain BACKING_DENIED, BACKING_DEPTH and what the resolver throws.
+ */
+export async function openQcow2(file: BlockFile, options: OpenQcow2Options = {}): Promise<Qcow2Device> {
+  return openInChain(file, options.writable ?? file.writable, options.resolveBacking ?? denyBacking, []);
+}
+
+/**
+ * Reads what the header says without opening what is behind the image. The file stays the caller's.
+ *
+ * @throws ByreError as `openQcow2` for the header; features that cannot be opened are no error here.
+ */
+export async function readQcow2Info(file: BlockFile): Promise<Qcow2Info> {
+  return describeImage(await readHeader(file));
+}
+
+/**
+ * Tells a qcow2 image by its magic number. Never use the answer to choose raw for a file that will be
+ * written: a guest can put any magic number into a raw disk.
+ */
+export async function probeImage(file: BlockFile): Promise<"qcow2" | "unknown"> {
+  if (file.sizeBytes < 4) return "unknown";
+  const magic = new Uint8Array(4);
+  await file.read(0, magic);
+  return hasQcow2Magic(magic) ? "qcow2" : "unknown";
+}
+
+async function openInChain(
+  file: BlockFile,
+  writable: boolean,
+  resolveBacking: BackingResolver,
+  overlays: readonly string[],
+): Promise<Qcow2Device> {
+  let backing: BlockDevice | undefined;
+  try {
+    const header = await readHeader(file);
+    checkFeatures(header, file.name, writable);
+    const image = new Qcow2Image(
+      file,
+      header,
+      await readTable(file, header.l1OffsetBytes, header.l1Entries * ENTRY_BYTES, "L1 table"),
+      await readTable(
+        file,
+        header.refcountTableOffsetBytes,
+        header.refcountTableClusters * header.clusterSizeBytes,
+        "refcount table",
+      ),
+    );
+    await checkNotCutShort(image);
+    if (header.backingName !== undefined)
+      backing = await openBacking(
+        { name: header.backingName, format: header.backingFormat, overlayName: file.name },
+        resolveBacking,
+        [...overlays, file.name],
+      );
+    return createQcow2Device(image, backing, writable);
+  } catch (error) {
+    await backing?.close();
+    await file.close();
+    throw error;
+  }
+}
+
+async function openBacking(
+  request: BackingRequest,
+  resolveBacking: BackingResolver,
+  overlays: readonly string[],
+): Promise<BlockDevice> {
+  const { name, format, overlayName } = request;
+  if (overlays.length >= MAX_CHAIN)
+    throw new ByreError(
+      "BACKING_DEPTH",
+      `${overlays[0]} has more than ${MAX_CHAIN} images behind it, or one of them is its own backing file ` +
+        `(the last is ${overlayName}, which asks for ${name}).`,
+      { file: overlayName, backing: name, depth: overlays.length },
+    );
+  if (format !== undefined && format !== "qcow2" && format !== "raw")
+    throw new ByreError(
+      "UNSUPPORTED_FEATURE",
+      `${overlayName} has a backing file in the format "${format}"; qcow2 and raw are read. ` +
+        `Convert ${name} with qemu-img first.`,
+      { file: overlayName, backing: name, format },
+    );
+  const file = await resolveBacking(request);
+  // Without a declared format the magic decides, as in QEMU: safe here, since a backing file is only read
+  // and what it names in turn goes through the same resolver.
+  const isQcow2 = format === undefined ? (await probeImage(file)) === "qcow2" : format === "qcow2";
+  return isQcow2
+    ? openInChain(file, false, resolveBacking, overlays)
+    : openRawDevice(file, { writable: false });
+}
+
+async function denyBacking({ name, overlayName }: BackingRequest): Promise<BlockFile> {
+  throw new ByreError(
+    "BACKING_DENIED",
+    `${overlayName} needs the backing file "${name}", which is not opened on the image's word alone. Supply it.`,
+    { file: overlayName, backing: name },
+  );
+}
+
+async function readHeader(file: BlockFile): Promise<Qcow2Header> {
+  const first = new Uint8Array(Math.min(file.sizeBytes, 512));
+  await file.read(0, first);
+  if (first.length < 512) return parseHeader(first, file.name);
+  // A whole cluster may hold extensions; its size stands in the first bytes.
+  const clusterBits = hasQcow2Magic(first) ? (first[23] ?? 0) : 0;
+  const clusterBytes = 2 ** Math.min(MAX_CLUSTER_BITS, Math.max(9, clusterBits));
+  const bytes = new Uint8Array(Math.min(file.sizeBytes, clusterBytes));
+  await file.read(0, bytes);
+  return parseHeader(bytes, file.name);
+}
+
+async function readTable(
+  file: BlockFile,
+  offsetBytes: number,
+  lengthBytes: number,
+  what: string,
+): Promise<Uint8Array> {
+  if (offsetBytes + lengthBytes > file.sizeBytes)
+    throw new ByreError(
+      "TRUNCATED",
+      `${file.name}: its ${what} needs bytes ${offsetBytes} to ${offsetBytes + lengthBytes}, but the file ends ` +
+        `after ${file.sizeBytes} bytes. The file is cut short or damaged.`,
+      { file: file.name, offsetBytes, lengthBytes, sizeBytes: file.sizeBytes },
+    );
+  const bytes = new Uint8Array(lengthBytes);
+  await file.read(offsetBytes, bytes);
+  return bytes;
+}
+
+/**
+ * Finds out at once when the end of the file is missing, as after a broken download, rather than when the
+ * guest first reads there.
+ *
+ * @throws ByreError TRUNCATED with where the file should reach at least.
+ */
+async function checkNotCutShort(image: Qcow2Image): Promise<void> {
+  const lastOffset = await findLastHostCluster(image);
+  const { file } = image;
+  if (lastOffset < file.sizeBytes) return;
+  throw new ByreError(
+    "TRUNCATED",
+    `${file.name}: its tables use a cluster at ${lastOffset}, but the file ends after ${file.sizeBytes} bytes. ` +
+      "The file is cut short: fetch or copy it again.",
+    { file: file.name, offsetBytes: lastOffset, sizeBytes: file.sizeBytes },
+  );
+}
