@@ -1,0 +1,30 @@
+import type { MachineKeyboard } from "./machine.ts";
+import type { V86Emulator } from "./v86-internals.ts";
+
+/**
+ * Between two keys. v86's keyboard controller holds 32 bytes and drops what comes when it is full; a key with
+ * Shift is six. A guest reads one a keyboard interrupt, well within this.
+ */
+const KEY_INTERVAL_MS = 10;
+
+export function createKeyboard(emulator: V86Emulator): MachineKeyboard {
+  emulator.keyboard_set_enabled(false);
+  return {
+    setEnabled(enabled) {
+      emulator.keyboard_set_enabled(enabled);
+    },
+    async sendText(text) {
+      // v86 sends simulated keys through the same gate as real ones, so the gate is held open for each.
+      for (const character of text) {
+        const enabled = emulator.keyboard_adapter.emu_enabled;
+        emulator.keyboard_set_enabled(true);
+        await emulator.keyboard_send_text(character);
+        emulator.keyboard_set_enabled(enabled);
+        await new Promise((resolve) => setTimeout(resolve, KEY_INTERVAL_MS));
+      }
+    },
+    async sendScancodes(codes) {
+      await emulator.keyboard_send_scancodes(codes, KEY_INTERVAL_MS);
+    },
+  };
+}

@@ -1,0 +1,134 @@
+import type { BlockDevice, ByreError, ByreErrorCode } from "../disk/index.ts";
+
+/**
+ * - `starting`: the emulator is being set up.
+ * - `running`, `paused`: as the words say; a paused machine has nothing in flight and nothing unflushed.
+ * - `stopped`: switched off, by the guest or by `powerOff`; every disk is flushed. `reset` switches it on again.
+ * - `error`: stopped in mid-operation, `error` says why. After a failed disk request or flush `retry` goes on
+ *   where it stopped; after a guest crash only `reset` or `powerOff` helps.
+ */
+export type MachineState = "starting" | "running" | "paused" | "stopped" | "error";
+
+export interface MachineConfiguration {
+  memoryMiB: number;
+  vgaMemoryMiB: number;
+  acpi: boolean;
+  bootOrder: "disk" | "cdrom" | "floppy";
+}
+
+export const DEFAULT_CONFIGURATION: Readonly<MachineConfiguration> = {
+  memoryMiB: 128,
+  vgaMemoryMiB: 8,
+  acpi: true,
+  bootOrder: "disk",
+};
+
+export interface MachineDisks {
+  /** First IDE disk. */
+  hda?: BlockDevice;
+  /** Second IDE disk; needs `hda`. */
+  hdb?: BlockDevice;
+  cdrom?: BlockDevice;
+  /** Held in memory while the machine exists; what the guest writes goes to the device with the next flush. */
+  floppy?: BlockDevice;
+}
+
+export interface MachineFirmware {
+  bios: ArrayBuffer;
+  vgaBios: ArrayBuffer;
+}
+
+export interface MachineOptions {
+  configuration?: Partial<MachineConfiguration>;
+  /** Lent: the machine flushes them and never closes them. */
+  disks: MachineDisks;
+  firmware: MachineFirmware;
+  /** The bytes of v86.wasm. */
+  wasm: ArrayBuffer;
+  /** Where the guest's screen goes (a canvas is added to it). Absent: headless, no sound. */
+  screenElement?: HTMLElement;
+}
+
+export interface MachineError {
+  readonly code: ByreErrorCode;
+  readonly message: string;
+  readonly cause?: ByreError;
+}
+
+/** Counted since the machine started; bytes are those the guest's IDE requests moved. */
+export interface MachineStats {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Reads, writes and flushes. */
+  readonly requests: number;
+  /** Requests that completed in the call that made them. */
+  readonly cacheHits: number;
+  /** Flushes the guest asked for. */
+  readonly flushes: number;
+  /** Bytes written by the guest that are not durable yet. */
+  readonly dirtyBytes: number;
+}
+
+export interface MachineSerial {
+  /** Types `text` (as UTF-8) into the first serial port, no faster than the guest takes it. */
+  send(text: string): void;
+  /** All output so far, decoded as UTF-8; at most the last 1 MiB of it. */
+  text(): string;
+  /** Calls back with new output, once for all that came in one turn of the event loop. */
+  onOutput(listener: (text: string) => void): () => void;
+}
+
+export interface MachineScreen {
+  /** The text on screen, a line a row, without trailing blanks; empty in a graphics mode. */
+  text(): string;
+  /** A PNG of the screen. Rejects with UNSUPPORTED_FEATURE when headless. */
+  screenshot(): Promise<Blob>;
+  /** CSS pixels a guest pixel; 1 at first. */
+  setScale(scale: number): void;
+}
+
+export interface MachineKeyboard {
+  /** Whether keys pressed in the page reach the guest's keyboard. Off at first. */
+  setEnabled(enabled: boolean): void;
+  /** Types on a US keyboard, a key at a time; resolves when the last was sent. */
+  sendText(text: string): Promise<void>;
+  /** Sends PS/2 set-1 scan codes, a byte each. */
+  sendScancodes(codes: readonly number[]): Promise<void>;
+}
+
+export interface Machine {
+  readonly state: MachineState;
+  readonly error: MachineError | undefined;
+  readonly serial: MachineSerial;
+  readonly screen: MachineScreen;
+  readonly keyboard: MachineKeyboard;
+  readonly configuration: Readonly<MachineConfiguration>;
+
+  /** Stops the guest, waits for its disk requests and flushes. Rejects (state `error`) when that fails. */
+  pause(): Promise<void>;
+  /** Goes on after `pause`. */
+  resume(): Promise<void>;
+  /** Presses the reset button, in every state but `starting`. Disk requests in flight are forgotten. */
+  reset(): Promise<void>;
+  /**
+   * Pulls the plug, once what the guest has written is flushed. When the flush fails the machine is in state
+   * `error` and `retry` tries again; `powerOff` in state `error` tries once more and then stops whatever
+   * happens.
+   *
+   * @throws ByreError saying what could not be flushed.
+   */
+  powerOff(): Promise<void>;
+  /**
+   * In state `error`: makes the failed requests again and goes on when they succeed.
+   *
+   * @throws ByreError the failure of this try (state `error` again); INVALID_ARGUMENT after a guest crash.
+   */
+  retry(): Promise<void>;
+  /** Makes durable what the guest has written so far, without stopping it. */
+  flush(): Promise<void>;
+  stats(): MachineStats;
+  /** Calls back when `state` or `error` changed. */
+  onChange(listener: () => void): () => void;
+  /** Stops without flushing and frees the emulator. The devices stay open. Closing twice is allowed. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,1 @@
+export { type HeadlessMachine, type HeadlessOptions, startHeadlessMachine } from "./headless-machine.ts";

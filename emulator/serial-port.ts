@@ -1,0 +1,103 @@
+import type { MachineSerial } from "./machine.ts";
+import { createTextTail } from "./text-tail.ts";
+import type { V86Emulator, V86Uart } from "./v86-internals.ts";
+
+/** The receive buffer of a 16550A. v86's own has no bound, so nothing is lost; but a guest expects one. */
+const FIFO_BYTES = 16;
+
+/** Characters of output kept for `text()`. */
+const KEPT_CHARACTERS = 1024 * 1024;
+
+/** Bytes of output collected in one turn of the event loop before they grow. */
+const FIRST_OUTPUT_BYTES = 4096;
+
+/** The first serial port, and what the machine does for it. */
+export interface SerialPort extends MachineSerial {
+  /**
+   * Gives the guest what it has room for. Called before each slice of the guest's time.
+   *
+   * @returns whether more waits, so that the next slice should come soon.
+   */
+  feed(): boolean;
+  /** Forgets what was sent and not taken: the machine was reset. */
+  clearInput(): void;
+}
+
+export function createSerialPort(emulator: V86Emulator): SerialPort {
+  const uart: V86Uart = emulator.v86.cpu.devices.uart0;
+  const output = createOutput();
+  const listeners = new Set<(text: string) => void>();
+  const tail = createTextTail(KEPT_CHARACTERS);
+  let scheduled = false;
+
+  const deliver = () => {
+    scheduled = false;
+    const text = output.take();
+    if (text === "") return;
+    tail.append(text);
+    for (const listener of listeners) listener(text);
+  };
+  emulator.add_listener("serial0-output-byte", (byte: number) => {
+    output.push(byte);
+    if (scheduled) return;
+    scheduled = true;
+    // A microtask, not an animation frame: frames do not come while the page is hidden. The guest runs for
+    // 1 ms a turn, so there are at most about a thousand batches a second.
+    queueMicrotask(deliver);
+  });
+
+  let pending = new Uint8Array(0);
+  let sent = 0;
+  return {
+    send(text) {
+      const rest = pending.subarray(sent);
+      const more = new TextEncoder().encode(text);
+      pending = new Uint8Array(rest.length + more.length);
+      pending.set(rest);
+      pending.set(more, rest.length);
+      sent = 0;
+      if (emulator.is_running()) this.feed();
+    },
+    feed() {
+      if (sent === pending.length) return false;
+      if (uart.input.length === 0) {
+        const end = Math.min(sent + FIFO_BYTES, pending.length);
+        while (sent < end) uart.data_received(pending[sent++] ?? 0);
+      }
+      return sent < pending.length;
+    },
+    clearInput() {
+      pending = new Uint8Array(0);
+      sent = 0;
+    },
+    text() {
+      deliver();
+      return tail.text();
+    },
+    onOutput(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  } satisfies SerialPort as SerialPort;
+}
+
+function createOutput(): { push(byte: number): void; take(): string } {
+  const decoder = new TextDecoder();
+  let bytes = new Uint8Array(FIRST_OUTPUT_BYTES);
+  let length = 0;
+  return {
+    push(byte) {
+      if (length === bytes.length) {
+        const larger = new Uint8Array(bytes.length * 2);
+        larger.set(bytes);
+        bytes = larger;
+      }
+      bytes[length++] = byte;
+    },
+    take() {
+      const text = decoder.decode(bytes.subarray(0, length), { stream: true });
+      length = 0;
+      return text;
+    },
+  };
+}

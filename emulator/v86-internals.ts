@@ -1,0 +1,139 @@
+import { ByreError } from "../disk/index.ts";
+
+/**
+ * The parts of v86 we touch that its own type file does not describe. They were read from 0.5.462, which
+ * package.json pins; `checkInternals` says by name what is gone when that changes.
+ */
+
+export interface V86IdeInterface {
+  buffer: unknown;
+  data: Uint8Array;
+  data_length: number;
+  status_reg: number;
+  error_reg: number;
+  features_reg: number;
+  current_command: number;
+  is_atapi: boolean;
+  write_dest: number;
+  channel: V86IdeChannel;
+  push_irq(): void;
+  device_reset(): void;
+  ata_command(command: number): void;
+  ata_advance(command: number, sectors: number): void;
+  create_identify_packet(): void;
+  cancel_io_operations(): void;
+  do_write(): void;
+  do_ata_write_sectors_dma(): void;
+  report_write(bytes: number): void;
+}
+
+export interface V86IdeChannel {
+  master: V86IdeInterface;
+  slave: V86IdeInterface;
+  irq: number;
+  device_control_reg: number;
+  dma_status: number;
+  dma_command: number;
+}
+
+export interface V86Uart {
+  input: number[];
+  ier: number;
+  ints: number;
+  line_control: number;
+  fifo_control: number;
+  modem_control: number;
+  lsr: number;
+  data_received(byte: number): void;
+  CheckInterrupt(): void;
+}
+
+export interface V86Acpi {
+  status: number;
+  pm1_status: number;
+  pm1_enable: number;
+}
+
+export interface V86Cpu {
+  devices: {
+    ide?: { primary?: V86IdeChannel; secondary?: V86IdeChannel };
+    uart0: V86Uart;
+    acpi?: V86Acpi;
+    fdc: { drives: { get_buffer(): Uint8Array | null }[] };
+    vga: { graphical_mode: boolean; screen_fill_buffer(): void };
+  };
+  io: {
+    ports: { write8(value: number): void; write16(value: number): void; device: unknown }[];
+    register_write(
+      port: number,
+      device: object,
+      write8?: (value: number) => void,
+      write16?: (value: number) => void,
+      write32?: (value: number) => void,
+    ): void;
+  };
+  wasm_memory: WebAssembly.Memory;
+  idtr_size: { [index: number]: number };
+  get_pic_addr_master(): number;
+  get_pic_addr_slave(): number;
+  get_apic_addr(): number;
+  get_ioapic_addr(): number;
+  device_lower_irq(irq: number): void;
+  main_loop(): number;
+  reboot_internal(): void;
+  reset_memory(): void;
+}
+
+export interface V86ScreenAdapter {
+  get_text_screen(): string[];
+  set_scale(x: number, y: number): void;
+  update_graphical_text?(): void;
+}
+
+export interface V86Emulator {
+  v86: { cpu: V86Cpu };
+  screen_adapter: V86ScreenAdapter;
+  keyboard_adapter: { emu_enabled: boolean };
+  add_listener(event: string, listener: (value: never) => void): void;
+  run(): Promise<void>;
+  stop(): Promise<void>;
+  destroy(): Promise<void>;
+  is_running(): boolean;
+  keyboard_set_enabled(enabled: boolean): void;
+  mouse_set_enabled(enabled: boolean): void;
+  keyboard_send_text(text: string, delayMs?: number): Promise<void>;
+  keyboard_send_scancodes(codes: readonly number[], delayMs?: number): Promise<void>;
+}
+
+/**
+ * @throws ByreError INTERNAL naming the first part that is not as it was in the pinned version.
+ */
+export function checkInternals(emulator: V86Emulator): void {
+  const cpu: Partial<V86Cpu> = emulator.v86?.cpu ?? {};
+  const ide = cpu.devices?.ide?.secondary?.master;
+  const expected: Record<string, unknown> = {
+    "cpu.main_loop": cpu.main_loop,
+    "cpu.reboot_internal": cpu.reboot_internal,
+    "cpu.reset_memory": cpu.reset_memory,
+    "cpu.get_pic_addr_master": cpu.get_pic_addr_master,
+    "cpu.get_pic_addr_slave": cpu.get_pic_addr_slave,
+    "cpu.get_apic_addr": cpu.get_apic_addr,
+    "cpu.get_ioapic_addr": cpu.get_ioapic_addr,
+    "cpu.device_lower_irq": cpu.device_lower_irq,
+    "cpu.io.register_write": cpu.io?.register_write,
+    "uart0.data_received": cpu.devices?.uart0?.data_received,
+    "ide.create_identify_packet": ide?.create_identify_packet,
+    "ide.ata_command": ide?.ata_command,
+    "ide.cancel_io_operations": ide?.cancel_io_operations,
+    "ide.do_write": ide?.do_write,
+    "ide.push_irq": ide?.push_irq,
+    "ide.ata_advance": ide?.ata_advance,
+    "screen_adapter.get_text_screen": emulator.screen_adapter?.get_text_screen,
+  };
+  for (const [part, value] of Object.entries(expected)) {
+    if (typeof value === "function") continue;
+    throw new ByreError("INTERNAL", `This v86 has no ${part}; Byre works with exactly version 0.5.462.`, {
+      part,
+    });
+  }
+}
