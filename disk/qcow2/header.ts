@@ -102,11 +102,16 @@ export function parseHeader(bytes: Uint8Array, fileName: string): Qcow2Header {
   if (clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS)
     corrupt("cluster_bits", HeaderField.CLUSTER_BITS, clusterBits, "9 to 21 is allowed");
   const clusterSizeBytes = 2 ** clusterBits;
+  // Whole, since tables follow it; a shorter file has lost them.
+  if (bytes.length < clusterSizeBytes)
+    fail(
+      "TRUNCATED",
+      `the file ends after ${bytes.length} bytes, inside its first cluster of ${clusterSizeBytes}.`,
+      {
+        offsetBytes: bytes.length,
+      },
+    );
 
-  if (version === 3 && bytes.length < V3_HEADER_MIN_BYTES)
-    fail("TRUNCATED", `the file ends after ${bytes.length} bytes, inside its header.`, {
-      offsetBytes: bytes.length,
-    });
   const headerBytes = version === 2 ? V2_HEADER_BYTES : u32(HeaderField.HEADER_LENGTH);
   if (version === 3 && (headerBytes < V3_HEADER_MIN_BYTES || headerBytes > clusterSizeBytes))
     corrupt(
@@ -115,10 +120,6 @@ export function parseHeader(bytes: Uint8Array, fileName: string): Qcow2Header {
       headerBytes,
       `${V3_HEADER_MIN_BYTES} to the cluster size, ${clusterSizeBytes}, is allowed`,
     );
-  if (bytes.length < headerBytes)
-    fail("TRUNCATED", `the file ends after ${bytes.length} bytes, inside its ${headerBytes}-byte header.`, {
-      offsetBytes: bytes.length,
-    });
 
   const sizeBytes = u64(HeaderField.SIZE, "virtual size");
   const l1Entries = u32(HeaderField.L1_SIZE);
@@ -181,7 +182,7 @@ export function parseHeader(bytes: Uint8Array, fileName: string): Qcow2Header {
 
   const backingOffset = u64(HeaderField.BACKING_OFFSET, "backing_file_offset");
   const backingSize = u32(HeaderField.BACKING_SIZE);
-  let extensionsEnd = Math.min(clusterSizeBytes, bytes.length);
+  let extensionsEnd = clusterSizeBytes;
   let backingName: string | undefined;
   if (backingOffset !== 0) {
     if (backingOffset < headerBytes || backingOffset > clusterSizeBytes)
@@ -198,10 +199,6 @@ export function parseHeader(bytes: Uint8Array, fileName: string): Qcow2Header {
         backingSize,
         `at most ${MAX_BACKING_NAME_BYTES} bytes inside the first cluster are allowed`,
       );
-    if (backingOffset + backingSize > bytes.length)
-      fail("TRUNCATED", `the file ends after ${bytes.length} bytes, inside the backing file's name.`, {
-        offsetBytes: bytes.length,
-      });
     backingName = new TextDecoder().decode(bytes.subarray(backingOffset, backingOffset + backingSize));
     extensionsEnd = backingOffset;
   }

@@ -35,7 +35,7 @@ export class Writer {
     private readonly reader: Reader,
   ) {
     this.allocator = new Allocator(image, (index) => {
-      if (index === Math.floor(this.compressedCursor / image.clusterSizeBytes)) this.compressedCursor = 0;
+      if (index === this.compressedCluster) this.compressedCursor = 0;
     });
   }
 
@@ -104,7 +104,7 @@ export class Writer {
     const freeIndex = free[0] ?? 0;
 
     // Compressed data is packed: it goes on in the cluster of the last one, and into the next when that is free.
-    const cursorIndex = Math.floor(this.compressedCursor / clusterSizeBytes);
+    const cursorIndex = this.compressedCluster;
     const room = (cursorIndex + 1) * clusterSizeBytes - this.compressedCursor;
     const shared = this.compressedCursor > 0 ? allocator.canShare(cursorIndex, needs) : false;
     if (shared === undefined) return undefined;
@@ -281,10 +281,23 @@ export class Writer {
   /** One reference more for each cluster taken, one less for each that an entry let go referred to. */
   private countChanges(taken: readonly number[], letGo: readonly L2Entry[]): CountChanges {
     const changes = new Map<number, number>();
-    for (const index of taken) changes.set(index, (changes.get(index) ?? 0) + 1);
     for (const entry of letGo)
       for (const index of this.clustersOf(entry)) changes.set(index, (changes.get(index) ?? 0) - 1);
+    for (const index of taken) {
+      const change = changes.get(index);
+      if (change !== undefined && index !== this.compressedCluster)
+        throw this.image.corrupt(
+          "a cluster that is in use has a refcount of 0",
+          index * this.image.clusterSizeBytes,
+        );
+      changes.set(index, (change ?? 0) + 1);
+    }
     return changes;
+  }
+
+  /** The cluster that compressed data goes on in: it may be taken once more and let go in one operation. */
+  private get compressedCluster(): number {
+    return Math.floor(this.compressedCursor / this.image.clusterSizeBytes);
   }
 
   private letGo(entries: readonly L2Entry[]): void {
