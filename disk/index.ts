@@ -1,6 +1,18 @@
 export type { BlockDevice } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
+export {
+  deleteIndexedDbFile,
+  type IndexedDbFileSize,
+  indexedDbFileSizes,
+} from "./files/indexeddb-catalog.ts";
+export { type BlockDatabase, openBlockDatabase } from "./files/indexeddb-database.ts";
+export {
+  type IndexedDbFile,
+  type IndexedDbFileOptions,
+  type IndexedDbFileStats,
+  openIndexedDbFile,
+} from "./files/indexeddb-file.ts";
 export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./files/memory-file.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
 export type { Qcow2Info } from "./qcow2/info.ts";

@@ -1,0 +1,3 @@
+import { testIndexedDbFile } from "../testing/indexeddb-file-cases.ts";
+
+testIndexedDbFile(10);
