@@ -61,7 +61,7 @@ export interface BlockFile {
 
   /**
    * Brings into memory what `readNow` of this range needs, and what `write` of it needs. The bytes stay at
-   * least until other loads push them out, oldest first; so a caller checks again and loads again. Nothing
+   * least until other loads push them out, oldest first (never the load's own bytes); so a caller checks again and loads again. Nothing
    * else pushes them out within a turn of the event loop: what could be read or written before a `write`
    * still can be after it.
    */

@@ -8,6 +8,9 @@ import type { Need } from "./needs.ts";
 /** Memory for inflated clusters: a guest reads a cluster in several requests. */
 const INFLATED_CACHE_BYTES = 4 * 1024 * 1024;
 
+/** Most bytes one look-up reads, so that what one attempt needs in memory stays far below a file's cache. */
+const MAX_RUN_BYTES = 512 * 1024;
+
 /** Reads guest bytes from an image and what backs it. */
 export class Reader {
   /** Host offset of a compressed cluster -> its plain bytes, least recently used first. */
@@ -42,8 +45,9 @@ export class Reader {
    *
    * @returns bytes read, or undefined after noting needs.
    */
-  tryReadRun(guestOffsetBytes: number, target: Uint8Array, needs: Need[]): number | undefined {
+  tryReadRun(guestOffsetBytes: number, wanted: Uint8Array, needs: Need[]): number | undefined {
     const { image } = this;
+    const target = wanted.subarray(0, MAX_RUN_BYTES);
     const { clusterSizeBytes } = image;
     const inCluster = guestOffsetBytes % clusterSizeBytes;
     const { l2OffsetBytes } = findL1(image, guestOffsetBytes);

@@ -8,8 +8,9 @@ import { type EntryPlace, entryAt, findEntry, findL1 } from "./mapping.ts";
 import type { Need } from "./needs.ts";
 import type { Reader } from "./reader.ts";
 
-/** Most bytes one operation writes, so that a long request does not hold all its clusters twice in memory. */
-const MAX_RUN_BYTES = 1024 * 1024;
+/** Most bytes one operation writes, so that what one attempt needs in memory stays far below a
+ * file's cache. */
+const MAX_RUN_BYTES = 512 * 1024;
 
 /** One guest cluster of a write, planned. */
 interface ClusterPlan {

@@ -20,6 +20,7 @@ export function openRawDevice(file: BlockFile, options: RawDeviceOptions = {}): 
 
 class RawDevice implements BlockDevice {
   readonly sizeBytes: number;
+  private closed = false;
 
   constructor(
     private readonly file: BlockFile,
@@ -60,13 +61,16 @@ class RawDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
+    if (this.closed) throw new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
     if (this.writable) await this.file.flush();
   }
 
   async close(): Promise<void> {
+    if (this.closed) return;
     try {
       await this.flush();
     } finally {
+      this.closed = true;
       await this.file.close();
     }
   }

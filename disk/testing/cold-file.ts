@@ -30,9 +30,9 @@ export function createColdFile(
     loaded.delete(piece);
     loaded.add(piece);
   };
-  const forgetOldest = () => {
+  const forgetOldest = (justLoaded: number) => {
     for (const oldest of loaded) {
-      if (loaded.size <= capacityPieces) break;
+      if (loaded.size <= Math.max(capacityPieces, justLoaded)) break;
       loaded.delete(oldest);
     }
   };
@@ -66,8 +66,9 @@ export function createColdFile(
       file.loads++;
       await new Promise((resolve) => setImmediate(resolve));
       if (file.failure) throw file.failure;
-      for (const piece of piecesOf(offsetBytes, lengthBytes)) touch(piece);
-      forgetOldest();
+      const pieces = piecesOf(offsetBytes, lengthBytes);
+      for (const piece of pieces) touch(piece);
+      forgetOldest(pieces.length);
     },
     canWriteNow(offsetBytes, lengthBytes) {
       // As in a file of blocks: a piece that is only partly overwritten must be there.
