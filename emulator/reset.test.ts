@@ -1,0 +1,101 @@
+import { afterEach, expect, test } from "vitest";
+import { type GuestLine, guestSlices, hex8, memoryDisk, startTinyGuest } from "./testing/guest-line.ts";
+import { createScriptedDevice } from "./testing/scripted-device.ts";
+import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum } from "./testing/tiny-guest.ts";
+
+const RESETS = 20;
+const SECTOR = hex8(TINY_GUEST_FREE_SECTOR);
+
+let guest: GuestLine | undefined;
+afterEach(async () => {
+  await guest?.machine.close();
+  guest = undefined;
+});
+
+async function boot() {
+  const device = createScriptedDevice(memoryDisk(1024 * 1024), { immediate: false });
+  guest = await startTinyGuest({ hda: device });
+  return { device, guest, machine: guest.machine };
+}
+
+const filled = (byte: number) => `=${tinyGuestChecksum(new Uint8Array(512).fill(byte))}`;
+
+/** What is under way in the drive when the reset comes. */
+const loads = {
+  nothing: async () => {},
+  "a read": async ({ guest, device }: Awaited<ReturnType<typeof boot>>) => {
+    device.hold("read");
+    expect(await guest.ask(`g${SECTOR}`)).toBe("=00000000");
+  },
+  "a flush": async ({ guest, device }: Awaited<ReturnType<typeof boot>>) => {
+    device.hold("flush");
+    expect(await guest.ask("f")).toBe("=00000000");
+  },
+};
+
+for (const [name, load] of Object.entries(loads)) {
+  test(`twenty resets of the host's with ${name} in flight all come back`, async () => {
+    const context = await boot();
+    for (let count = 0; count < RESETS; count++) {
+      await load(context);
+      const reset = context.machine.reset();
+      context.device.release("read");
+      context.device.release("flush");
+      await reset;
+      await context.guest.booted();
+      expect(await context.guest.ask(`r${SECTOR}`)).toBe(filled(0));
+    }
+  });
+
+  for (const [command, how] of [
+    ["B", "the keyboard controller"],
+    ["C", "port CF9h"],
+    ["T", "a triple fault"],
+  ] as const) {
+    test(`twenty resets of the guest's by ${how} with ${name} in flight all come back`, async () => {
+      const context = await boot();
+      for (let count = 0; count < RESETS; count++) {
+        await load(context);
+        context.guest.tell(command);
+        await guestSlices(5);
+        context.device.release("read");
+        context.device.release("flush");
+        await context.guest.booted();
+        expect(await context.guest.ask(`r${SECTOR}`)).toBe(filled(0));
+      }
+    });
+  }
+}
+
+test("a reset does not wait for a disk that never answers, nor does what it drops reach the guest", async () => {
+  const { guest, machine, device } = await boot();
+  device.hold("flush");
+  await guest.ask("f");
+  const paused = machine.pause().catch(() => undefined);
+  const reset = machine.reset();
+  device.release("flush");
+  await Promise.all([paused, reset]);
+  await guest.booted();
+  expect(await guest.ask("Q")).toBe("=00000050");
+});
+
+test("a write under way at a reset is made before a later write of the same sector", async () => {
+  const { guest, machine, device } = await boot();
+  device.hold("write");
+  guest.tell(`w${SECTOR}01`);
+  await device.requested("write", 1);
+  await machine.reset();
+  device.release("write");
+  await guest.booted();
+  expect(await guest.ask(`w${SECTOR}02`)).toBe("=00000050");
+  expect(await guest.ask(`r${SECTOR}`)).toBe(filled(2));
+});
+
+test("text sent before a reset and not yet taken is dropped", async () => {
+  const { guest, machine } = await boot();
+  await machine.pause();
+  machine.serial.send("Eold line\n".repeat(50));
+  await machine.reset();
+  await guest.booted();
+  expect(await guest.ask("Enew\n")).toBe("new");
+});
