@@ -202,6 +202,18 @@ describe("failures", () => {
     expect(machine.state).toBe("stopped");
   });
 
+  test("a guest that the emulator cannot follow is a crash: no retry, but a reset", async () => {
+    const { guest, machine } = await boot();
+    guest.tell("K");
+    await stateReached(machine, "error");
+    expect(machine.error?.code).toBe("GUEST_CRASH");
+    expect(machine.error?.message).toMatch(/panicked.*#GP handler/);
+    await expect(machine.retry()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await machine.reset();
+    await guest.booted();
+    expect(await guest.ask(`r${SECTOR}`)).toBe(filled(0));
+  });
+
   test("a reset leaves an error behind", async () => {
     const { guest, machine, device } = await boot({ immediate: false });
     device.fail("read", networkError);

@@ -1,4 +1,5 @@
 import { ByreError } from "../disk/index.ts";
+import { collectPanics, type PanicLog } from "./guest-crash.ts";
 import { overrideIde } from "./ide-overrides.ts";
 import {
   DEFAULT_CONFIGURATION,
@@ -7,7 +8,7 @@ import {
   type MachineOptions,
 } from "./machine.ts";
 import { type MachineDrives, openDrives } from "./machine-drives.ts";
-import { checkInternals, type V86Emulator } from "./v86-internals.ts";
+import { checkInternals, type V86Emulator, type V86WasmImports } from "./v86-internals.ts";
 import { V86Machine } from "./v86-machine.ts";
 
 const MIB = 1024 * 1024;
@@ -35,14 +36,15 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const container = options.screenElement?.ownerDocument.createElement("div");
   if (container) options.screenElement?.append(container);
 
+  const panics: PanicLog = { last: undefined };
   let emulator: V86Emulator | undefined;
   try {
-    emulator = await loadEmulator(options, configuration, drives, container);
+    emulator = await loadEmulator(options, configuration, drives, container, panics);
     checkInternals(emulator);
     const { devices } = emulator.v86.cpu;
     if (devices.ide?.secondary) overrideIde(devices.ide.secondary.master);
     drives.floppy?.inserted(() => devices.fdc.drives[0]?.get_buffer() ?? null);
-    const machine = new V86Machine(emulator, configuration, drives, container);
+    const machine = new V86Machine(emulator, configuration, drives, container, panics);
     await machine.start();
     return machine;
   } catch (error) {
@@ -57,8 +59,10 @@ async function loadEmulator(
   configuration: MachineConfiguration,
   drives: MachineDrives,
   container: HTMLElement | undefined,
+  panics: PanicLog,
 ): Promise<V86Emulator> {
   const { V86 } = await import("v86");
+  let memory: WebAssembly.Memory | undefined;
   return new Promise((resolve, reject) => {
     const settings = {
       autostart: false,
@@ -76,9 +80,11 @@ async function loadEmulator(
       ...(container && { screen: { container, use_graphical_text: true } }),
       disable_speaker: !container,
       disable_mouse: !container,
-      async wasm_fn(imports: WebAssembly.Imports) {
+      async wasm_fn(imports: V86WasmImports) {
         try {
+          collectPanics(imports, () => memory, panics);
           const { instance } = await WebAssembly.instantiate(options.wasm, imports);
+          memory = instance.exports.memory as WebAssembly.Memory;
           return instance.exports;
         } catch (cause) {
           reject(

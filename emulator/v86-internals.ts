@@ -90,6 +90,11 @@ export interface V86ScreenAdapter {
   update_graphical_text?(): void;
 }
 
+/** What v86 gives its wasm; one function of it is replaced. */
+export interface V86WasmImports {
+  [module: string]: Record<string, WebAssembly.ImportValue>;
+}
+
 export interface V86Emulator {
   v86: { cpu: V86Cpu };
   screen_adapter: V86ScreenAdapter;

@@ -1,6 +1,6 @@
 import { ByreError, toByreError } from "../disk/index.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
-import { guestCrash, isTripleFault } from "./guest-crash.ts";
+import { guestCrash, isTripleFault, type PanicLog } from "./guest-crash.ts";
 import { createKeyboard } from "./keyboard.ts";
 import type {
   Machine,
@@ -47,6 +47,7 @@ export class V86Machine implements Machine {
     readonly configuration: Readonly<MachineConfiguration>,
     private readonly drives: MachineDrives,
     private readonly screenContainer: HTMLElement | undefined,
+    panics: PanicLog,
   ) {
     const { cpu } = emulator.v86;
     this.serial = createSerialPort(emulator);
@@ -54,7 +55,7 @@ export class V86Machine implements Machine {
     this.keyboard = createKeyboard(emulator);
     drives.listen({
       onFailure: (error) => this.fail(error),
-      onCrash: (error) => this.fail(guestCrash(error)),
+      onCrash: (error) => this.fail(guestCrash(error, panics)),
     });
     resetWholePlatform(cpu, () => this.serial.clearInput());
     watchPowerOff(cpu, () => this.guestStopped());
@@ -72,7 +73,7 @@ export class V86Machine implements Machine {
           cpu.reboot_internal();
           return 0;
         }
-        this.fail(guestCrash(error));
+        this.fail(guestCrash(error, panics));
         return DEAD_MS;
       }
     };
