@@ -70,8 +70,8 @@ async function answer(folder, request, response) {
     return;
   }
   const path = filePath(folder, request.url ?? "/");
-  const info = path && (await stat(path).catch(() => undefined));
-  if (!path || !info?.isFile()) {
+  const info = path === undefined ? undefined : await stat(path).catch(() => undefined);
+  if (path === undefined || !info?.isFile()) {
     response.writeHead(404, { "Content-Type": "text/plain" }).end("Not found\n");
     return;
   }
