@@ -1,5 +1,4 @@
 import type { BlockDevice } from "./block-device.ts";
-import { createMemoryFile } from "./files/memory-file.ts";
 import { createQcow2 } from "./qcow2/create.ts";
 import { openQcow2 } from "./qcow2/open.ts";
 import { openRawDevice } from "./raw/raw-device.ts";
