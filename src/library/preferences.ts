@@ -1,0 +1,35 @@
+import { createStore, get, set, type UseStore } from "idb-keyval";
+
+/** What a person set; lives in a small database of its own. */
+export interface Preferences {
+  theme: Theme;
+}
+
+export type Theme = "system" | "light" | "dark";
+
+const DEFAULTS: Preferences = { theme: "system" };
+
+let store: UseStore | undefined;
+
+/** The stored value, or the default when nothing is stored or storage is closed to the page. */
+export async function readPreference<Key extends keyof Preferences>(key: Key): Promise<Preferences[Key]> {
+  try {
+    store ??= createStore("byre-preferences", "preferences");
+    return (await get<Preferences[Key]>(key, store)) ?? DEFAULTS[key];
+  } catch {
+    return DEFAULTS[key];
+  }
+}
+
+/** Keeps a value. A preference that cannot be kept is no reason to stop: it holds until the page closes. */
+export async function writePreference<Key extends keyof Preferences>(
+  key: Key,
+  value: Preferences[Key],
+): Promise<void> {
+  try {
+    store ??= createStore("byre-preferences", "preferences");
+    await set(key, value, store);
+  } catch {
+    // See above.
+  }
+}
