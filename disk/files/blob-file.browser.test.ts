@@ -1,0 +1,3 @@
+import { testBlobFile } from "../testing/blob-file-cases.ts";
+
+testBlobFile();

@@ -1,0 +1,3 @@
+import { testHttpFile } from "../testing/http-file-cases.ts";
+
+testHttpFile("node");
