@@ -1,13 +1,11 @@
 import { readPreference, type Theme, writePreference } from "./preferences.ts";
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
 let chosen: Theme = "system";
 
 /** Applies the stored choice; call before the first render, so that the page never shows the other theme. */
 export async function startTheme(): Promise<void> {
   chosen = await readPreference("theme");
-  dark.addEventListener("change", apply);
   apply();
 }
 
@@ -30,7 +28,7 @@ export function onThemeChange(listener: () => void): () => void {
 }
 
 function apply(): void {
-  const isDark = chosen === "dark" || (chosen === "system" && dark.matches);
-  document.documentElement.dataset.theme = isDark ? "dark" : "light";
+  if (chosen === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = chosen;
   for (const listener of listeners) listener();
 }
