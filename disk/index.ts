@@ -1,6 +1,15 @@
 export type { BlockDevice } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
+export { type BlobFileOptions, createBlobFile } from "./files/blob-file.ts";
+export {
+  type HttpFile,
+  type HttpFileOptions,
+  type HttpFileStats,
+  type HttpProgress,
+  openHttpFile,
+} from "./files/http-file.ts";
+export type { FileIdentity } from "./files/http-identity.ts";
 export {
   deleteIndexedDbFile,
   type IndexedDbFileSize,
