@@ -11,7 +11,7 @@ import {
   say,
 } from "./steps.mjs";
 
-/** `npm start`, `npm run build` and `npm run dev`: whatever is missing is made first. */
+/** `npm start` and `npm run build`, `dev` and `appliance`: whatever is missing is made first. */
 
 const mode = process.argv[2] ?? "start";
 const port = Number(process.env.PORT ?? 5173);
@@ -19,8 +19,10 @@ const port = Number(process.env.PORT ?? 5173);
 try {
   await ensureDependencies();
   const hasAppliance = await ensureAppliance();
-  if (!hasAppliance) say("going on without the demo appliance: images can still be dropped on the page");
-  if (mode === "dev") await run(process.execPath, ["node_modules/vite/bin/vite.js"]);
+  if (!hasAppliance && mode !== "appliance")
+    say("going on without the demo appliance: images can still be dropped on the page");
+  if (mode === "appliance") process.exitCode = hasAppliance ? 0 : 1;
+  else if (mode === "dev") await run(process.execPath, ["node_modules/vite/bin/vite.js"]);
   else {
     await ensurePage();
     if (mode === "build") say("the site is in dist/: put it on any static host");

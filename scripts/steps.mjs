@@ -29,7 +29,8 @@ export async function ensureDependencies() {
   const stampPath = "node_modules/.byre-stamp";
   if (readStamp(stampPath) === stamp) return;
   say("installing dependencies (npm ci)");
-  await run("npm", ["ci", "--no-audit", "--no-fund"]);
+  // With NODE_ENV=production npm would leave out what builds the page.
+  await run("npm", ["ci", "--include=dev", "--no-audit", "--no-fund"]);
   writeStamp(stampPath, stamp);
 }
 

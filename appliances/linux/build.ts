@@ -1,4 +1,5 @@
-import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, cp, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type DebianPackage, openApt } from "../debian/apt.ts";
 import { hostArchitecture, openHostTools } from "../debian/host-tools.ts";
@@ -21,6 +22,8 @@ const HERE = import.meta.dirname;
 export interface BuildOptions {
   /** Where packages and intermediate files are kept between builds. */
   cacheFolder: string;
+  /** The raw image that is made. */
+  diskPath: string;
   log: (line: string) => void;
 }
 
@@ -32,10 +35,10 @@ interface KernelModule extends ModuleInfo {
 }
 
 /**
- * Builds the appliance's disk as a raw image and gives its path.
+ * Builds the appliance's disk as a raw image.
  * @throws CannotBuildHere when this host has not what it takes
  */
-export async function buildLinuxDisk({ cacheFolder, log }: BuildOptions): Promise<string> {
+export async function buildLinuxDisk({ cacheFolder, diskPath, log }: BuildOptions): Promise<void> {
   const architecture = await hostArchitecture();
   const apt = await openApt({
     folder: join(cacheFolder, "debian"),
@@ -79,7 +82,6 @@ export async function buildLinuxDisk({ cacheFolder, log }: BuildOptions): Promis
   });
 
   log("writing the disk");
-  const diskPath = join(work, "disk.raw");
   await assembleDisk({
     path: diskPath,
     sizeBytes: recipe.DISK_BYTES,
@@ -112,8 +114,7 @@ export async function buildLinuxDisk({ cacheFolder, log }: BuildOptions): Promis
       ["syslinux.cfg", new TextEncoder().encode(loaderConfiguration)],
     ]),
   });
-  await rm(rootFolder, { recursive: true });
-  return diskPath;
+  await rm(work, { recursive: true });
 }
 
 /** The real package behind the metapackage: `linux-image-6.1.0-NN-686`. */
@@ -214,6 +215,21 @@ async function writeRootFolder(
     await mkdir(target, { recursive: true });
     await cp(join(packageRoots[index] ?? "", "usr/share/doc", name, "copyright"), join(target, "copyright"));
   }
+  await setModes(root);
+}
+
+/** The same modes whatever the umask under which the repository was checked out and the folder written. */
+async function setModes(root: string): Promise<void> {
+  for (const name of await readdir(root, { recursive: true })) {
+    const path = join(root, name);
+    const { mode } = await lstat(path);
+    const type = mode & constants.S_IFMT;
+    if (type === constants.S_IFDIR) await chmod(path, 0o755);
+    else if (type === constants.S_IFREG) await chmod(path, (mode & 0o100) === 0 ? 0o644 : 0o755);
+  }
+  await chmod(root, 0o755);
+  await chmod(join(root, "root"), 0o700);
+  await chmod(join(root, "etc/shadow"), 0o600);
 }
 
 function select(names: readonly string[], modules: Map<string, KernelModule>): KernelModule[] {
