@@ -1,2 +1,2 @@
 /** What the block layer offers under Node only. Everything else is in index.ts. */
-export {};
+export { type NodeFileOptions, openNodeFile } from "./files/node-file.ts";
