@@ -57,17 +57,6 @@ export function imageHash(image: ImageLink, page: string): string {
   return `#/run?${parameters.toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
 }
 
-/** The last part of an address, as a file name. */
-export function fileNameOf(url: string): string {
-  const path = new URL(url).pathname;
-  const last = path.slice(path.lastIndexOf("/") + 1);
-  try {
-    return decodeURIComponent(last) || "image";
-  } catch {
-    return last;
-  }
-}
-
 function imageLink(image: string, parameters: URLSearchParams, page: string): ImageLink {
   return {
     url: imageAddress(image, page),

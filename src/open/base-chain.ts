@@ -1,0 +1,161 @@
+import {
+  type BackingRequest,
+  type BackingResolver,
+  type BlockFile,
+  ByreError,
+  createBlobFile,
+  type HttpFile,
+  openHttpFile,
+  openIndexedDbFile,
+} from "../../disk/index.ts";
+import { blockStore } from "../library/block-store.ts";
+import type { PinnedFile } from "../library/machine-record.ts";
+import { fileNameOf, lastPart, plainName } from "./file-names.ts";
+import type { Progress } from "./progress.ts";
+
+/** A base image and the files behind it, opened one by one as the driver asks for them. */
+export interface BaseChain {
+  /** Opens the base itself. The caller closes it. */
+  openBase(): Promise<BlockFile>;
+  /** Supplies what is behind the base; nothing else. */
+  resolveBehind: BackingResolver;
+  /** The files opened so far, in the order of the chain, as a machine record pins them. */
+  pinned(): readonly PinnedFile[];
+  /** Those of them that come over HTTP. */
+  remote(): HttpFile[];
+}
+
+export interface RemoteOptions {
+  readonly progress: Progress;
+  /** Ends the opening; once the machine has started it is not used any more. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The chain of an image at an address: what is behind it is looked for in the same folder, under the file
+ * name alone, whatever path the image states.
+ */
+export function linkedChain(url: string, options: RemoteOptions): BaseChain {
+  const files: HttpFile[] = [];
+  const open = async (address: string) => {
+    const file = await openRemote({ url: address, name: plainName(fileNameOf(address)) }, options);
+    files.push(file);
+    return file;
+  };
+  return {
+    openBase: () => open(url),
+    resolveBehind: async ({ name, overlayName }) => {
+      const address = new URL(encodeURIComponent(lastPart(name)), url).href;
+      try {
+        return await open(address);
+      } catch (error) {
+        if (!(error instanceof ByreError) || error.code !== "NOT_FOUND") throw error;
+        throw new ByreError(
+          "BACKING_MISSING",
+          `${overlayName} is built on "${name}", and there is no ${lastPart(name)} beside it. Put that file into ` +
+            `the same folder of the server, or download both and drop them on this page together.`,
+          { file: overlayName, backing: name, url: address },
+          error,
+        );
+      }
+    },
+    pinned: () =>
+      files.map(({ name, url: address, identity }) => ({
+        name,
+        source: { kind: "url", url: address },
+        identity,
+      })),
+    remote: () => files,
+  };
+}
+
+/** The chain that a machine was made on: exactly those files, or a refusal. */
+export function pinnedChain(pins: readonly PinnedFile[], options: RemoteOptions): BaseChain {
+  const files: HttpFile[] = [];
+  let next = 0;
+  const open = async (pin: PinnedFile): Promise<BlockFile> => {
+    const { name, source, identity } = pin;
+    if (source.kind === "import") {
+      return openIndexedDbFile({
+        database: await blockStore(),
+        fileId: source.fileId,
+        name,
+        writable: false,
+      });
+    }
+    const file = await openRemote({ url: source.url, name, identity }, options);
+    files.push(file);
+    return file;
+  };
+  // A chain is asked for from the top down, one by one.
+  const openNext: BackingResolver = async (request) => {
+    const pin = pins[next++];
+    if (!pin) throw notPinned(request);
+    return open(pin);
+  };
+  return {
+    openBase: () => openNext({ name: "its base", format: undefined, overlayName: "the machine's overlay" }),
+    resolveBehind: openNext,
+    pinned: () => pins,
+    remote: () => files,
+  };
+}
+
+/**
+ * The chain of files that a person supplied together: `base` is the one to run, and what is behind it is
+ * found among the others by file name.
+ */
+export function suppliedChain(
+  base: File,
+  others: readonly File[],
+  openFile: (file: File) => Promise<BlockFile> = async (file) =>
+    createBlobFile(file, { name: plainName(file.name) }),
+): BaseChain & { readonly used: File[] } {
+  const used: File[] = [];
+  const open = async (file: File) => {
+    const opened = await openFile(file);
+    used.push(file);
+    return opened;
+  };
+  return {
+    used,
+    openBase: () => open(base),
+    resolveBehind: async ({ name, overlayName }) => {
+      const file = others.find((other) => other.name === lastPart(name));
+      if (file) return open(file);
+      throw new ByreError(
+        "BACKING_MISSING",
+        `${overlayName} is built on "${name}", which was not supplied. Drop both files on this page together.`,
+        { file: overlayName, backing: name },
+      );
+    },
+    pinned: () => [],
+    remote: () => [],
+  };
+}
+
+async function openRemote(
+  file: { url: string; name: string; identity?: PinnedFile["identity"] },
+  { progress, signal }: RemoteOptions,
+): Promise<HttpFile> {
+  const { url, name, identity } = file;
+  const key = `disk ${url}`;
+  progress.begin(key, name, identity?.sizeBytes);
+  const opened = await openHttpFile(url, {
+    name,
+    signal,
+    ...(identity && { identity }),
+    onProgress: ({ loadedBytes, totalBytes }) => progress.advance(key, loadedBytes, totalBytes),
+  });
+  progress.finish(key);
+  return opened;
+}
+
+function notPinned({ name, overlayName }: BackingRequest): ByreError {
+  return new ByreError(
+    "BACKING_DENIED",
+    `${overlayName} asks for "${name}", which was not there when this machine was made. ` +
+      "Reset the machine to take its base as it is now, or export its overlay.",
+    { file: overlayName, backing: name },
+  );
+}
