@@ -30,7 +30,10 @@ export function resetWholePlatform(cpu: V86Cpu, onReset: () => void): void {
       if (channel) resetIdeChannel(cpu, channel);
     }
     resetUart(cpu);
-    if (cpu.devices.acpi) Object.assign(cpu.devices.acpi, { status: 1, pm1_status: 0, pm1_enable: 0 });
+    if (cpu.devices.acpi) {
+      Object.assign(cpu.devices.acpi, { status: 1, pm1_status: 0, pm1_enable: 0 });
+      cpu.devices.acpi.gpe.fill(0);
+    }
     rebootCpu.call(cpu);
     // The memory of the emulator may have grown and moved, so the views are made anew.
     controllers(cpu).forEach((view, index) => {

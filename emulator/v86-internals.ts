@@ -50,6 +50,7 @@ export interface V86Uart {
 
 export interface V86Acpi {
   status: number;
+  gpe: Uint8Array;
   pm1_status: number;
   pm1_enable: number;
 }

@@ -1,4 +1,5 @@
 import { ByreError, toByreError } from "../disk/index.ts";
+import { mendEventStatus, watchPowerOff } from "./acpi.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
 import { guestCrash, isTripleFault, type PanicLog } from "./guest-crash.ts";
 import { createKeyboard } from "./keyboard.ts";
@@ -13,7 +14,6 @@ import type {
 } from "./machine.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { resetWholePlatform } from "./platform-reset.ts";
-import { watchPowerOff } from "./power-button.ts";
 import { createScreen } from "./screen.ts";
 import { createSerialPort, type SerialPort } from "./serial-port.ts";
 import type { V86Emulator } from "./v86-internals.ts";
@@ -58,6 +58,7 @@ export class V86Machine implements Machine {
       onCrash: (error) => this.fail(guestCrash(error, panics)),
     });
     resetWholePlatform(cpu, () => this.serial.clearInput());
+    mendEventStatus(cpu);
     watchPowerOff(cpu, () => this.guestStopped());
     // Halted with interrupts off: a kernel without ACPI has reached its end.
     emulator.add_listener("cpu-event-halt", () => this.guestStopped());
