@@ -1,0 +1,63 @@
+import { ByreError } from "../../disk/index.ts";
+import { deleteFiles, whileMakingFiles } from "../library/block-store.ts";
+import { library } from "../library/library.ts";
+import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
+import { linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
+import { makeStoredDisk, pinsOf } from "./machine-disk.ts";
+import { lockMachine } from "./machine-lock.ts";
+
+/**
+ * The record of a machine.
+ *
+ * @throws ByreError NOT_FOUND.
+ */
+export async function recordOf(id: string): Promise<MachineRecord> {
+  const record = await library.get(id);
+  if (record) return record;
+  throw new ByreError("NOT_FOUND", "This browser has no such machine. It may have been deleted.", {
+    machine: id,
+  });
+}
+
+/**
+ * Puts a new, empty overlay in the place of a machine's, over its base as that is now.
+ *
+ * @throws ByreError IN_USE; what opening the base meets. The machine is as it was then.
+ */
+export async function resetMachine(id: string, options: RemoteOptions): Promise<void> {
+  const record = await recordOf(id);
+  const lock = await lockMachine(id, record.name);
+  try {
+    await whileMakingFiles(async () => {
+      const chain =
+        record.base.source.kind === "url"
+          ? linkedChain(record.base.source.url, options)
+          : pinnedChain(pinsOf(record), options);
+      const disk = await makeStoredDisk(chain, record.name);
+      await disk.device.close();
+      const [base = record.base, ...behindBase] = chain.pinned();
+      await library.update(id, { overlayFileId: disk.overlay.fileId, base, behindBase });
+      await deleteFiles([record.overlayFileId]);
+    });
+  } finally {
+    lock.release();
+  }
+}
+
+/**
+ * Deletes a machine with everything written on it.
+ *
+ * @throws ByreError IN_USE; STORAGE.
+ */
+export async function deleteMachine(id: string): Promise<void> {
+  const record = await library.get(id);
+  if (!record) return;
+  const lock = await lockMachine(id, record.name);
+  try {
+    // The record first: files without one are swept away later, a record without files is a broken machine.
+    await library.remove(id);
+    await deleteFiles(ownFileIds(record));
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,176 @@
+import { ByreError, toByreError } from "../../disk/index.ts";
+import { imageHash } from "./machine-link.ts";
+import type { MachineSession } from "./machine-session.ts";
+import type { OpenRequest } from "./open-machine.ts";
+import { createProgress, type Progress } from "./progress.ts";
+
+/** What this tab does with machines: it has one at a time. */
+export type OpenState =
+  | { readonly phase: "none" }
+  | {
+      readonly phase: "opening";
+      readonly request: OpenRequest;
+      readonly progress: Progress;
+      readonly cancel: () => void;
+    }
+  /** Another machine is on in this tab. `goOn` switches it off first. */
+  | {
+      readonly phase: "asking";
+      readonly request: OpenRequest;
+      readonly running: MachineSession;
+      readonly goOn: () => void;
+      readonly cancel: () => void;
+    }
+  | { readonly phase: "failed"; readonly request: OpenRequest; readonly error: ByreError }
+  | { readonly phase: "open"; readonly request: OpenRequest; readonly session: MachineSession };
+
+export interface OpenOptions {
+  /** Answers every question as accepted. */
+  readonly unattended?: boolean;
+}
+
+export interface Opener {
+  state(): OpenState;
+  /** The machine that is open, whatever else is being opened. */
+  session(): MachineSession | undefined;
+  /**
+   * Opens a machine; what was being opened before is called off. Asking for what is open or being opened
+   * already gives that.
+   *
+   * @throws ByreError what `openMachine` throws; CANCELLED.
+   */
+  open(request: OpenRequest, options?: OpenOptions): Promise<MachineSession>;
+  /**
+   * Closes the open machine, if there is one; what the guest wrote is made durable first.
+   *
+   * @throws ByreError as `MachineSession.close`; the machine is still open then.
+   */
+  close(): Promise<void>;
+  /** Forgets a failure, or calls off what is being opened. */
+  dismiss(): void;
+  onChange(listener: () => void): () => void;
+}
+
+function createOpener(): Opener {
+  const listeners = new Set<() => void>();
+  let state: OpenState = { phase: "none" };
+  /** The open machine and what was asked for to open it. */
+  let here: { session: MachineSession; request: OpenRequest } | undefined;
+  let current: { key: string; opening: Promise<MachineSession>; abort: AbortController } | undefined;
+
+  function become(next: OpenState): void {
+    state = next;
+    for (const listener of listeners) listener();
+  }
+
+  function open(request: OpenRequest, options: OpenOptions = {}): Promise<MachineSession> {
+    const key = keyOf(request);
+    if (here && meansSame(here, request)) {
+      current?.abort.abort();
+      if (state.phase !== "open") become({ phase: "open", ...here });
+      return Promise.resolve(here.session);
+    }
+    if (current?.key === key && !current.abort.signal.aborted) return current.opening;
+    current?.abort.abort();
+    const abort = new AbortController();
+    const before = current?.opening.catch(() => {});
+    const opening = (async () => {
+      // Two openings never overlap: the first may still hold a lock, or half-made files.
+      await before;
+      return openNow(request, options, abort);
+    })();
+    current = { key, opening, abort };
+    const mine = current;
+    const end = () => {
+      if (current === mine) current = undefined;
+    };
+    opening.then(end, end);
+    return opening;
+  }
+
+  async function openNow(
+    request: OpenRequest,
+    options: OpenOptions,
+    abort: AbortController,
+  ): Promise<MachineSession> {
+    const { signal } = abort;
+    try {
+      if (here) {
+        const accepted = here.session.state === "stopped" || options.unattended;
+        if (!accepted) await ask(request, here.session, abort);
+        await close();
+      }
+      const progress = createProgress();
+      const { openMachine } = await import("./open-machine.ts");
+      if (!signal.aborted) become({ phase: "opening", request, progress, cancel: () => abort.abort() });
+      const session = await openMachine(request, { progress, signal });
+      here = { session, request };
+      become({ phase: "open", ...here });
+      return session;
+    } catch (error) {
+      const failure = toByreError(error);
+      // Who called it off shows something else by now.
+      if (!signal.aborted) become({ phase: "failed", request, error: failure });
+      else if (state.phase === "opening" && state.request === request) become({ phase: "none" });
+      throw failure;
+    }
+  }
+
+  function ask(request: OpenRequest, running: MachineSession, abort: AbortController): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const refuse = () => {
+        if (here) become({ phase: "open", ...here });
+        reject(new ByreError("CANCELLED", `${running.name} goes on; nothing else was opened.`));
+      };
+      abort.signal.addEventListener("abort", refuse, { once: true });
+      const cancel = () => abort.abort();
+      become({ phase: "asking", request, running, cancel, goOn: resolve });
+    });
+  }
+
+  async function close(): Promise<void> {
+    const closing = here;
+    // May fail: then the machine is still there, with all that it has not stored.
+    await closing?.session.close();
+    if (here === closing) here = undefined;
+    if (state.phase === "open") become({ phase: "none" });
+  }
+
+  return {
+    state: () => state,
+    session: () => here?.session,
+    open,
+    close,
+    dismiss() {
+      current?.abort.abort();
+      if (state.phase === "failed") become({ phase: "none" });
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
+  };
+}
+
+/** Whether `request` means the machine that is open already. */
+function meansSame(
+  { session, request: openedBy }: { session: MachineSession; request: OpenRequest },
+  request: OpenRequest,
+): boolean {
+  if (request.kind === "machine") return session.id === request.id;
+  return keyOf(openedBy) === keyOf(request);
+}
+
+let counted = 0;
+
+function keyOf(request: OpenRequest): string {
+  if (request.kind === "machine") return `machine ${request.id}`;
+  // Files have no name that tells them apart: every drop is a request of its own.
+  if (request.kind === "files") return `files ${counted++}`;
+  return `image ${imageHash(request.image, document.baseURI)} ${request.fresh ?? false}`;
+}
+
+/** The opener of this tab. */
+export const opener: Opener = createOpener();
