@@ -22,7 +22,7 @@ export default defineConfig({
       },
       {
         // Found by the scanner only once a test has run otherwise, which reloads the page under it.
-        optimizeDeps: { include: ["fast-check", "idb"] },
+        optimizeDeps: { include: ["fast-check", "idb", "pako", "v86"] },
         test: {
           name: "browser",
           include: ["**/*.browser.test.{ts,tsx}"],

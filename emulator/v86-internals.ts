@@ -99,6 +99,7 @@ export interface V86WasmImports {
 export interface V86Emulator {
   v86: { cpu: V86Cpu };
   screen_adapter: V86ScreenAdapter;
+  speaker_adapter?: { audio_context?: { resume(): Promise<void> } | null };
   keyboard_adapter: { emu_enabled: boolean };
   add_listener(event: string, listener: (value: never) => void): void;
   run(): Promise<void>;

@@ -16,6 +16,7 @@ import type { MachineDrives } from "./machine-drives.ts";
 import { resetWholePlatform } from "./platform-reset.ts";
 import { createScreen } from "./screen.ts";
 import { createSerialPort, type SerialPort } from "./serial-port.ts";
+import { silenceSoundErrors } from "./sound.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
 /** What v86 waits, in milliseconds, before it asks a processor that cannot go on for more work. */
@@ -53,6 +54,7 @@ export class V86Machine implements Machine {
     this.serial = createSerialPort(emulator);
     this.screen = createScreen(emulator, screenContainer);
     this.keyboard = createKeyboard(emulator);
+    silenceSoundErrors(emulator);
     drives.listen({
       onFailure: (error) => this.fail(error),
       onCrash: (error) => this.fail(guestCrash(error, panics)),

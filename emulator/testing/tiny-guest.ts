@@ -37,6 +37,8 @@ import { dmaRoutines, driveRoutines, serialRoutines } from "./tiny-guest-routine
  * | `Sbb`        | SET FEATURES `bb` | drive status |
  * | `I`          | IDENTIFY DEVICE | words 82 and 85 |
  * | `Q`          | asks at once | alternate status |
+ * | `ipppp`      | reads a byte of port `pppp` | it |
+ * | `oppppbb`    | writes a byte to port `pppp` | 0 |
  * | `f`          | FLUSH CACHE, not waited for | 0 |
  * | `gllllllll`  | DMA read, not waited for | 0 |
  * | `0`, `1`     | chooses master, slave | 0 |
@@ -208,6 +210,24 @@ function commands(a: Assembler): void {
     a.bytes(IN_AL_DX);
     a.bytes(OPERAND32, 0x0f, 0xb6, 0xc0);
     a.jump("answer");
+  });
+  command("i", () => {
+    a.bytes(0xb9);
+    a.word(4);
+    a.call("number");
+    a.bytes(0x89, 0xda, IN_AL_DX); // dx = bx
+    a.bytes(OPERAND32, 0x0f, 0xb6, 0xc0);
+    a.jump("answer");
+  });
+  command("o", () => {
+    a.bytes(0xb9);
+    a.word(4);
+    a.call("number");
+    a.bytes(0x53, 0xb9); // push bx
+    a.word(2);
+    a.call("number");
+    a.bytes(0x88, 0xd8, 0x5a, OUT_DX_AL); // al = bl; pop dx
+    a.jump("zero");
   });
   command("f", () => {
     a.call("select");

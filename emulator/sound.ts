@@ -1,0 +1,12 @@
+import type { V86Emulator } from "./v86-internals.ts";
+
+/**
+ * v86 resumes its sound with the machine and drops the promise. Until someone has clicked in the page the
+ * browser keeps that promise, and rejects it when the machine is closed first: an error nobody caused.
+ */
+export function silenceSoundErrors(emulator: V86Emulator): void {
+  const context = emulator.speaker_adapter?.audio_context;
+  if (!context) return;
+  const resume = context.resume.bind(context);
+  context.resume = () => resume().catch(() => undefined);
+}
