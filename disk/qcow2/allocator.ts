@@ -52,15 +52,26 @@ export class Allocator {
     const found: number[] = [];
     let index = this.firstMaybeFree;
     while (found.length < count) {
-      const counts = this.countsOf(index, needs) ?? this.grow(index, needs);
+      const needsBefore = needs.length;
+      let counts = this.countsOf(index, needs);
+      if (!counts && needs.length === needsBefore) {
+        const regionEnd = index - (index % this.countsPerBlock) + this.countsPerBlock;
+        if (index === 0) throw this.uncounted(0);
+        if (regionEnd <= this.endOfFileIndex) {
+          // Nothing counts what the file has here: what a crash left behind, or a damaged refcount table.
+          // Either way it is not known to be free.
+          index = regionEnd;
+          continue;
+        }
+        counts = this.grow(index, needs);
+      }
       if (!counts) return undefined;
       const { slice, firstIndex, endIndex } = counts;
       for (; index < endIndex && found.length < count; index++)
         if (readRefcount(slice.bytes, index - firstIndex, this.image.refcountOrder) === 0) found.push(index);
     }
     this.firstMaybeFree = found[0] ?? this.firstMaybeFree;
-    const first = found[0] ?? 0;
-    if (first === 0 && count > 0)
+    if (found[0] === 0)
       throw this.image.corrupt(
         "the refcount of the header's cluster is 0",
         this.image.refcountTableOffsetBytes,
@@ -200,16 +211,25 @@ export class Allocator {
     return this.countsOf(index, needs);
   }
 
-  /** A new refcount block, placed in the first cluster it counts. */
+  /** Index of the first cluster wholly past the end of the file. */
+  private get endOfFileIndex(): number {
+    return Math.ceil(this.image.file.sizeBytes / this.image.clusterSizeBytes);
+  }
+
+  /**
+   * A new refcount block, placed in the first cluster it counts that is past the end of the file. What the
+   * file has before that, uncounted until now, is counted as used: a leak at worst, never overwritten.
+   */
   private addBlock(firstIndex: number, needs: Need[]): boolean {
     const { image } = this;
     const entryBytes = (firstIndex / this.countsPerBlock) * ENTRY_BYTES;
-    const offsetBytes = firstIndex * image.clusterSizeBytes;
+    const blockIndex = Math.max(firstIndex, this.endOfFileIndex);
+    const offsetBytes = blockIndex * image.clusterSizeBytes;
     image.tables.checkWritable(image.refcountTableOffsetBytes + entryBytes, ENTRY_BYTES, needs);
     image.tables.checkWritable(offsetBytes, image.clusterSizeBytes, needs);
     if (needs.length > 0) return false;
     const block = new Uint8Array(image.clusterSizeBytes);
-    writeRefcount(block, 0, image.refcountOrder, 1);
+    for (let i = 0; i <= blockIndex - firstIndex; i++) writeRefcount(block, i, image.refcountOrder, 1);
     image.tables.forget(offsetBytes, image.clusterSizeBytes);
     image.file.write(offsetBytes, block, WriteStage.REFCOUNT_BLOCK);
     const { hi, lo } = splitU64(offsetBytes);
@@ -222,8 +242,8 @@ export class Allocator {
   }
 
   /**
-   * A longer refcount table. It and the blocks that count it are laid from `firstIndex` on, which nothing
-   * counts yet; then the header points to it and the old table is let go.
+   * A longer refcount table. It and the blocks that count from `firstIndex` on, which nothing counts yet, are
+   * laid past the end of the file; then the header points to it and the old table is let go.
    */
   private growTable(firstIndex: number, needs: Need[]): boolean {
     const { image } = this;
@@ -232,8 +252,9 @@ export class Allocator {
     // Half as much again, as QEMU does, so that growing stays rare; more where that does not reach.
     let tableClusters = Math.ceil((oldBytes * 1.5) / clusterSizeBytes);
     let blocks = 1;
+    const startIndex = Math.max(firstIndex, this.endOfFileIndex);
     for (;;) {
-      const total = firstIndex + blocks + tableClusters;
+      const total = startIndex + blocks + tableClusters;
       const neededBlocks = Math.ceil(total / this.countsPerBlock) - firstIndex / this.countsPerBlock;
       const neededClusters = Math.ceil(
         (Math.ceil(total / this.countsPerBlock) * ENTRY_BYTES) / clusterSizeBytes,
@@ -255,13 +276,13 @@ export class Allocator {
     const letGo = new Map(oldIndexes.map((oldIndex) => [oldIndex, -1]));
     this.check(letGo, needs);
     image.tables.checkWritable(0, clusterSizeBytes, needs);
-    const startBytes = firstIndex * clusterSizeBytes;
+    const startBytes = startIndex * clusterSizeBytes;
     const lengthBytes = (blocks + tableClusters) * clusterSizeBytes;
     image.tables.checkWritable(startBytes, lengthBytes, needs);
     if (needs.length > 0) return false;
 
     const content = new Uint8Array(lengthBytes);
-    for (let i = 0; i < blocks + tableClusters; i++) {
+    for (let i = 0; i < startIndex - firstIndex + blocks + tableClusters; i++) {
       const block = Math.floor(i / this.countsPerBlock);
       const bytes = content.subarray(block * clusterSizeBytes, (block + 1) * clusterSizeBytes);
       writeRefcount(bytes, i % this.countsPerBlock, image.refcountOrder, 1);

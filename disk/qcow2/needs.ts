@@ -1,3 +1,5 @@
+import { ByreError } from "../errors.ts";
+
 /**
  * How "await first, then change" is kept. An operation is a plain synchronous function that looks at what is
  * in memory. Where something is not, it notes here what to wait for and gives up without a change; its
@@ -17,6 +19,8 @@ export async function untilReady<Result>(attempt: (needs: Need[]) => Result | un
     const needs: Need[] = [];
     const result = attempt(needs);
     if (result !== undefined) return result;
+    // Else this would spin for ever.
+    if (needs.length === 0) throw new ByreError("INTERNAL", "An operation gave up with nothing to wait for.");
     await Promise.all(needs.map((need) => need()));
   }
 }

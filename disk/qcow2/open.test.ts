@@ -219,6 +219,41 @@ describe("what is not a sound image", () => {
   });
 });
 
+describe("an image whose counts do not reach as far as its file", () => {
+  test("is not written where the header itself is uncounted", async () => {
+    const file = await image((_, view) =>
+      view.setBigUint64(Number(view.getBigUint64(HeaderField.REFCOUNT_TABLE_OFFSET)), 0n),
+    );
+    const before = file.toBytes();
+    const device = await openQcow2(file);
+    await expect(device.write(SIZE_BYTES - 512, new Uint8Array(512))).rejects.toMatchObject({
+      code: "CORRUPT",
+    });
+    expect(Buffer.compare(file.toBytes(), before)).toBe(0);
+  });
+
+  test.each([100, 70_000, 400_000])(
+    "grows past %i bytes that a crash left, and overwrites none",
+    async (left) => {
+      const file = createMemoryFile({ name: "disk.qcow2" });
+      // A refcount block of 64 counts 512-byte clusters: 32 KiB, so that what is left spans several blocks.
+      await createQcow2(file, { sizeBytes: SIZE_BYTES, clusterSizeBytes: 512, refcountBits: 64 });
+      const sizeBefore = file.sizeBytes;
+      file.write(sizeBefore, new Uint8Array(left).fill(0xee));
+      const device = await openQcow2(file);
+      const data = new Uint8Array(300_000).fill(5);
+      await device.write(1000, data);
+      const read = new Uint8Array(data.length);
+      await device.read(1000, read);
+      expect(Buffer.compare(read, data)).toBe(0);
+      if (left < 32_768) return;
+      // Past what the first blocks counted nothing that was there has been touched.
+      const kept = file.toBytes().subarray(65_536, sizeBefore + left);
+      expect(kept.every((byte) => byte === 0xee)).toBe(true);
+    },
+  );
+});
+
 describe("what may only be read", () => {
   test.each([1n, 2n])("an image with incompatible bits %i opens read-only", async (features) => {
     const file = await image((_, view) => view.setBigUint64(HeaderField.INCOMPATIBLE_FEATURES, features));
