@@ -1,0 +1,148 @@
+import { Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
+import { useState } from "react";
+import { Button } from "../components/button.tsx";
+import { formatAgo, formatBytes } from "../components/format.ts";
+import { Menu } from "../components/menu.tsx";
+import { Notice } from "../components/notice.tsx";
+import { goTo } from "../components/page-location.ts";
+import type { MachineListing } from "../library/use-machines.ts";
+import { opener } from "../open/opener.ts";
+import { useSessionState } from "../open/use-opener.ts";
+import { deleteMachine, exportMachine, renameMachine, resetMachine } from "./machine-actions.ts";
+import styles from "./machine-row.module.css";
+import { NameField } from "./name-field.tsx";
+
+type Mode =
+  | { kind: "rest" }
+  | { kind: "rename" }
+  | { kind: "confirm"; what: "delete" | "reset" }
+  | { kind: "working"; what: string }
+  | { kind: "failed"; message: string; code: string };
+
+const STATE_WORDS = {
+  starting: "starting",
+  running: "running in this tab",
+  paused: "paused in this tab",
+  stopped: "switched off",
+  error: "stopped by an error",
+} as const;
+
+export function MachineRow({ record, storedBytes }: MachineListing) {
+  const { id, name, base, lastUsedAt } = record;
+  const [mode, setMode] = useState<Mode>({ kind: "rest" });
+  const session = opener.session();
+  const state = useSessionState(session?.id === id ? session : undefined);
+  const open = () => goTo(`/machine/${id}`);
+
+  const run = (what: string, action: () => Promise<unknown>) => {
+    setMode({ kind: "working", what });
+    action().then(
+      () => setMode({ kind: "rest" }),
+      (error: Error & { code?: string }) =>
+        setMode({ kind: "failed", message: error.message, code: error.code ?? "INTERNAL" }),
+    );
+  };
+
+  return (
+    <li className={styles.row}>
+      <div className={styles.main}>
+        <div className={styles.text}>
+          {mode.kind === "rename" ? (
+            <NameField
+              name={name}
+              onDone={(next) => run("Renaming", () => renameMachine(id, next))}
+              onCancel={() => setMode({ kind: "rest" })}
+            />
+          ) : (
+            <h3 className={styles.name}>{name}</h3>
+          )}
+          <p className={styles.facts}>
+            {state && <span className={styles.state}>{STATE_WORDS[state]}</span>}
+            <span>{formatBytes(storedBytes)} here</span>
+            <span>used {formatAgo(lastUsedAt, Date.now())}</span>
+            <span className={styles.base}>on {base.name}</span>
+          </p>
+        </div>
+        <div className={styles.actions}>
+          <Button onPress={open} aria-label={state ? `Go to ${name}` : `Start ${name}`}>
+            <Play size={16} aria-hidden="true" />
+            {state ? "Go to" : "Start"}
+          </Button>
+          <Menu
+            label={`${name}: more`}
+            actions={[
+              {
+                id: "rename",
+                label: "Rename",
+                icon: <Pencil size={16} aria-hidden="true" />,
+                act: () => setMode({ kind: "rename" }),
+              },
+              {
+                id: "export",
+                label: "Export overlay",
+                icon: <Download size={16} aria-hidden="true" />,
+                act: () => run("Exporting", () => exportMachine(record)),
+              },
+              {
+                id: "reset",
+                label: "Reset to base",
+                icon: <RotateCcw size={16} aria-hidden="true" />,
+                danger: true,
+                act: () => setMode({ kind: "confirm", what: "reset" }),
+              },
+              {
+                id: "delete",
+                label: "Delete",
+                icon: <Trash2 size={16} aria-hidden="true" />,
+                danger: true,
+                act: () => setMode({ kind: "confirm", what: "delete" }),
+              },
+            ]}
+          >
+            <Button look="quiet" iconOnly aria-label={`${name}: more`}>
+              <Ellipsis size={18} aria-hidden="true" />
+            </Button>
+          </Menu>
+        </div>
+      </div>
+      {mode.kind === "confirm" && (
+        <Notice
+          tone="caution"
+          title={mode.what === "delete" ? `Delete ${name}?` : `Reset ${name} to ${base.name}?`}
+          actions={
+            <>
+              <Button
+                look="danger"
+                autoFocus
+                onPress={() =>
+                  mode.what === "delete"
+                    ? run("Deleting", () => deleteMachine(id))
+                    : run("Resetting", () => resetMachine(id))
+                }
+              >
+                {mode.what === "delete" ? "Delete" : "Reset"}
+              </Button>
+              <Button onPress={() => setMode({ kind: "rest" })}>Keep</Button>
+            </>
+          }
+        >
+          <p>
+            {mode.what === "delete"
+              ? "The machine and everything written on it are gone then."
+              : "Everything written on it is gone then; it starts again as at first."}
+          </p>
+        </Notice>
+      )}
+      {mode.kind === "working" && <Notice tone="neutral">{mode.what} {name}.</Notice>}
+      {mode.kind === "failed" && (
+        <Notice
+          tone="danger"
+          code={mode.code}
+          actions={<Button onPress={() => setMode({ kind: "rest" })}>Understood</Button>}
+        >
+          {mode.message}
+        </Notice>
+      )}
+    </li>
+  );
+}
