@@ -14,8 +14,9 @@ const LINE_IDLE = 0x60;
 
 /**
  * Makes a reset of the machine reach the devices that v86 leaves as they were. v86 resets the processor, the
- * keyboard controller and virtio devices; but a guest stopped in mid-work leaves drives busy and I/O APIC
- * entries unmasked, and the firmware then waits for the one or is interrupted by the other.
+ * keyboard controller and virtio devices; a guest stopped in mid-work leaves a drive busy, and the firmware
+ * then waits for it. It also leaves I/O APIC entries unmasked, which a guest that resets itself has masked
+ * first: a reset from outside must not depend on that.
  *
  * Every way to reset passes `reboot_internal`: the host's, the keyboard controller's (port 64h, FEh) and
  * PCI's (port CF9h). Call it once the machine is set up and before it first runs.
