@@ -32,7 +32,7 @@ export async function fetchRange(
   pinned: FileIdentity,
   range: { startBytes: number; endBytes: number },
   priority: "auto" | "low",
-  take: (piece: Uint8Array) => void | Promise<void>,
+  take: (piece: Uint8Array) => void,
 ): Promise<void> {
   const exchange = await request(source, range, priority);
   try {
@@ -49,13 +49,13 @@ export async function readExactly(
   source: HttpSource,
   exchange: HttpExchange,
   lengthBytes: number,
-  take: (piece: Uint8Array) => void | Promise<void>,
+  take: (piece: Uint8Array) => void,
 ): Promise<void> {
   let received = 0;
   await exchange.readBody((piece) => {
     received += piece.length;
     if (received > lengthBytes) throw wrongLength(source, lengthBytes, received);
-    return take(piece);
+    take(piece);
   });
   if (received !== lengthBytes) throw wrongLength(source, lengthBytes, received);
 }

@@ -16,11 +16,11 @@ export interface HttpSource {
 export interface HttpExchange {
   response: Response;
   /**
-   * Gives the body to `take`, piece by piece, and waits for `take` before it reads on.
+   * Gives the body to `take`, piece by piece.
    *
    * @throws ByreError NETWORK when the connection is lost, what `take` throws, or the signal's reason.
    */
-  readBody(take: (piece: Uint8Array) => void | Promise<void>): Promise<void>;
+  readBody(take: (piece: Uint8Array) => void): Promise<void>;
   /** Gives up the body. */
   cancel(): void;
 }
@@ -68,7 +68,7 @@ export async function request(
       response,
       async readBody(take) {
         try {
-          await readPieces(response, controller.signal, take, watch, () => clearTimeout(timer));
+          await readPieces(response, controller.signal, take, watch);
         } catch (error) {
           throw explain(source, controller.signal, error, "body");
         } finally {
@@ -91,9 +91,8 @@ export async function request(
 async function readPieces(
   response: Response,
   signal: AbortSignal,
-  take: (piece: Uint8Array) => void | Promise<void>,
+  take: (piece: Uint8Array) => void,
   watch: () => void,
-  pause: () => void,
 ): Promise<void> {
   signal.throwIfAborted();
   const reader = response.body?.getReader();
@@ -107,10 +106,8 @@ async function readPieces(
     for (;;) {
       watch();
       const { done, value } = await Promise.race([reader.read(), aborted]);
-      // Time that the taker takes is no stall of the server.
-      pause();
       if (done) return;
-      await take(value);
+      take(value);
     }
   } catch (error) {
     reader.cancel().catch(() => {});

@@ -52,10 +52,10 @@ export function testHttpFile(place: "browser" | "node"): void {
     });
 
     test("reads on with fewer and larger requests", async () => {
-      const content = randomBytes(16 * MIB);
+      const content = randomBytes(4 * MIB);
       const url = await served(content);
-      const file = await openHttpFile(url, { fetchWholeBelowBytes: 0 });
-      const target = new Uint8Array(64 * KIB);
+      const file = await openHttpFile(url, { fetchWholeBelowBytes: 0, chunkBytes: 64 * KIB });
+      const target = new Uint8Array(16 * KIB);
       for (let at = 0; at < content.length; at += target.length) {
         await file.read(at, target);
         expectSameBytes(target, content.subarray(at, at + target.length));
@@ -66,10 +66,10 @@ export function testHttpFile(place: "browser" | "node"): void {
     });
 
     test("fetches little for reads that are far apart", async () => {
-      const content = randomBytes(8 * MIB);
-      const file = await openHttpFile(await served(content), { fetchWholeBelowBytes: 0 });
-      for (const at of [5 * MIB, 2 * MIB, 7 * MIB]) await file.read(at, new Uint8Array(512));
-      expect(file.stats()).toEqual({ httpRequests: 4, httpBytes: 4 * 256 * KIB });
+      const options = { fetchWholeBelowBytes: 0, chunkBytes: 64 * KIB };
+      const file = await openHttpFile(await served(randomBytes(2 * MIB)), options);
+      for (const at of [1280 * KIB, 512 * KIB, 1792 * KIB]) await file.read(at, new Uint8Array(512));
+      expect(file.stats()).toEqual({ httpRequests: 4, httpBytes: 4 * 64 * KIB });
       await file.close();
     });
 
@@ -129,10 +129,10 @@ export function testHttpFile(place: "browser" | "node"): void {
     test("refuses a file that changes while it is open", async () => {
       const { file, set } = await opened();
       await set({ etag: '"2"' });
-      const error = await expectError("FILE_CHANGED", () => file.read(3 * MIB, new Uint8Array(1)));
+      const error = await expectError("FILE_CHANGED", () => file.read(FAR, new Uint8Array(1)));
       expect(error.data).toMatchObject({ pinnedEtag: ETAG, foundEtag: '"2"' });
-      await set({ etag: ETAG, claimedBytes: MIB });
-      await expectError("FILE_CHANGED", () => file.read(2 * MIB, new Uint8Array(1)));
+      await set({ etag: ETAG, claimedBytes: FAR });
+      await expectError("FILE_CHANGED", () => file.read(FAR, new Uint8Array(1)));
       await file.close();
     });
 
@@ -151,20 +151,20 @@ export function testHttpFile(place: "browser" | "node"): void {
       const { file, content, set } = await opened();
       await set({ faults: [fault] });
       const target = new Uint8Array(1000).fill(0xa5);
-      const error = await expectError(code, () => file.read(3 * MIB, target));
+      const error = await expectError(code, () => file.read(FAR, target));
       expect(error.message).toContain(file.name);
-      await file.read(3 * MIB, target);
-      expectSameBytes(target, content.subarray(3 * MIB, 3 * MIB + 1000));
+      await file.read(FAR, target);
+      expectSameBytes(target, content.subarray(FAR, FAR + 1000));
       await file.close();
     });
 
     test("a connection that goes quiet is lost", async () => {
-      const { file, content, set } = await opened({ stallAfterMs: 200 });
+      const { file, content, set } = await opened({ stallAfterMs: 1000 });
       await set({ faults: ["stall"] });
       const target = new Uint8Array(1000);
-      await expectError("NETWORK", () => file.read(3 * MIB, target));
-      await file.read(3 * MIB, target);
-      expectSameBytes(target, content.subarray(3 * MIB, 3 * MIB + 1000));
+      await expectError("NETWORK", () => file.read(FAR, target));
+      await file.read(FAR, target);
+      expectSameBytes(target, content.subarray(FAR, FAR + 1000));
       await file.close();
     });
 
@@ -192,12 +192,12 @@ export function testHttpFile(place: "browser" | "node"): void {
     });
 
     test("can be cancelled while it opens and after", async () => {
-      const url = await served(randomBytes(4 * MIB));
+      const url = await served(randomBytes(MIB));
       await expectError("CANCELLED", () => openHttpFile(url, { signal: AbortSignal.abort() }));
       const controller = new AbortController();
       const file = await openHttpFile(url, { signal: controller.signal, fetchWholeBelowBytes: 0 });
       await change(url, { faults: ["stall"] });
-      const reading = expectError("CANCELLED", () => file.read(3 * MIB, new Uint8Array(1)));
+      const reading = expectError("CANCELLED", () => file.read(FAR, new Uint8Array(1)));
       await expect.poll(() => file.stats().httpRequests).toBe(2);
       controller.abort();
       await reading;
@@ -207,7 +207,7 @@ export function testHttpFile(place: "browser" | "node"): void {
     test("closing ends what is under way", async () => {
       const { file, set } = await opened();
       await set({ faults: ["stall"] });
-      const reading = expectError("CLOSED", () => file.read(3 * MIB, new Uint8Array(1)));
+      const reading = expectError("CLOSED", () => file.read(FAR, new Uint8Array(1)));
       await expect.poll(() => file.stats().httpRequests).toBe(2);
       await file.close();
       await reading;
@@ -243,6 +243,9 @@ function testOtherOrigins(): void {
   });
 }
 
+/** Beyond what opening brings in. */
+const FAR = 768 * KIB;
+
 const ETAG = '"1"';
 const DAY = "Sat, 03 Jan 2026 00:00:00 GMT";
 
@@ -265,15 +268,15 @@ async function rangesAsked(url: string): Promise<string[]> {
   return (await fetch(`${url}/log`)).json();
 }
 
-/** A file of 4 MiB of which only the first chunk is there, and a way to set how its server behaves. */
+/** A file of 1 MiB of which only the first chunk is there, and a way to set how its server behaves. */
 async function opened(options: HttpFileOptions = {}): Promise<{
   file: HttpFile;
   content: Uint8Array;
   set: (settings: HttpFileSettings) => Promise<void>;
 }> {
-  const content = randomBytes(4 * MIB);
+  const content = randomBytes(MIB);
   const url = await served(content);
-  const file = await openHttpFile(url, { fetchWholeBelowBytes: 0, ...options });
+  const file = await openHttpFile(url, { fetchWholeBelowBytes: 0, chunkBytes: 64 * KIB, ...options });
   return { file, content, set: (settings) => change(url, settings) };
 }
 
