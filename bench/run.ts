@@ -27,8 +27,6 @@ interface Result {
 
 const results: Result[] = [];
 
-await main(process.argv[2] ?? "");
-
 async function main(only: string): Promise<void> {
   const setUp = spawnSync(process.execPath, ["scripts/start.mjs", "build"], { stdio: "inherit" });
   if (setUp.status !== 0) throw new Error("the page or the appliance could not be built");
@@ -180,3 +178,5 @@ function median(values: readonly number[]): number {
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
+
+await main(process.argv[2] ?? "");
