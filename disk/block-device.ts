@@ -29,15 +29,17 @@ export interface BlockDevice {
   /**
    * Writes without waiting, when all that the write touches is in memory. `data` is copied.
    *
-   * @returns true when the write has been made; false when nothing was changed and `write` must be awaited.
-   * @throws ByreError OUT_OF_RANGE, READ_ONLY, CLOSED, CORRUPT; nothing was changed then.
+   * @returns true when the write has been made; false when `write` of the same data must be awaited (a first
+   *   part of it may have been made).
+   * @throws ByreError OUT_OF_RANGE, READ_ONLY, CLOSED; CORRUPT, and then too a first part may have been made.
    */
   writeNow(offsetBytes: number, data: Uint8Array): boolean;
 
   /**
    * Writes the guest's bytes. Done when it resolves, durable after `flush`. `data` must not change before.
    *
-   * @throws ByreError as `writeNow`, and what the file below met; nothing was changed then.
+   * @throws ByreError as `writeNow`, and what the file below met. A write over several clusters is made in
+   *   parts, each wholly or not at all; writing the same data again completes it.
    */
   write(offsetBytes: number, data: Uint8Array): Promise<void>;
 
