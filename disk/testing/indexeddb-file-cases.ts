@@ -152,6 +152,20 @@ export function testIndexedDbFile(propertyRuns: number): void {
       await file.close();
     });
 
+    test("keeps what is written where a truncation had cut a block", async () => {
+      const written = await filled(randomBytes(BLOCK_BYTES));
+      await written.close();
+      const file = await reopen(written);
+      file.truncate(100);
+      await file.load(100, 4);
+      file.write(100, Uint8Array.of(1, 2, 3, 4));
+      await file.flush();
+      await file.close();
+      const again = await reopen(file);
+      expectSameBytes((await readAll(again)).subarray(100), Uint8Array.of(1, 2, 3, 4));
+      await again.close();
+    });
+
     test("tells listeners of a commit of its own that failed", async () => {
       const file = await create({ commitAfterMs: 1 });
       const errors: ByreError[] = [];
