@@ -83,12 +83,19 @@ export function createSession(parts: SessionParts): MachineSession {
   const { record, name, notes, machine, disk, lock, screenElement } = parts;
   const stored = isStored(disk.overlay) ? disk.overlay : undefined;
   let closing: Promise<void> | undefined;
+  let stoppedByCommit = false;
 
   // The guest did not ask for this commit and does not wait for it, so the machine has to be told: a pause
   // flushes, meets the same error, and stops where nothing is lost.
   const endCommitErrors = stored?.onCommitError(() => {
-    if (machine.state === "running") machine.pause().catch(() => {});
+    if (machine.state !== "running") return;
+    stoppedByCommit = true;
+    machine.pause().then(goOn, () => {});
   });
+  async function goOn(): Promise<void> {
+    if (stoppedByCommit && machine.state === "paused") await machine.resume();
+    stoppedByCommit = false;
+  }
   const commitOnHide = () => {
     if (document.visibilityState === "hidden") stored?.commitOnHide();
   };
@@ -124,11 +131,9 @@ export function createSession(parts: SessionParts): MachineSession {
     window.removeEventListener("pagehide", commitOnLeave);
     endCommitErrors?.();
     await machine.close();
-    try {
-      await disk.device.close();
-    } finally {
-      lock?.release();
-    }
+    // Everything is durable, or was given up by a power-off in state `error`: then this fails once more.
+    await disk.device.close().catch(() => {});
+    lock?.release();
   }
 
   return {
@@ -150,7 +155,10 @@ export function createSession(parts: SessionParts): MachineSession {
     resume: () => machine.resume(),
     reset: () => machine.reset(),
     powerOff: () => machine.powerOff(),
-    retry: () => machine.retry(),
+    async retry() {
+      await machine.retry();
+      await goOn();
+    },
     flush: () => machine.flush(),
     stats() {
       const http = disk.remote.map((file) => file.stats());

@@ -72,7 +72,7 @@ async function openDisk(
 }
 
 /** The machine made from an image and used last; a link opened twice leads to the same machine. */
-async function machineFrom(image: ImageLink): Promise<MachineRecord | undefined> {
+export async function machineFrom(image: ImageLink): Promise<MachineRecord | undefined> {
   const records = await library.list();
   return records.find(
     ({ base, configuration }) =>

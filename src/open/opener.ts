@@ -160,6 +160,7 @@ function meansSame(
   request: OpenRequest,
 ): boolean {
   if (request.kind === "machine") return session.id === request.id;
+  if (request.kind === "image" && request.fresh) return false;
   return keyOf(openedBy) === keyOf(request);
 }
 
@@ -169,7 +170,7 @@ function keyOf(request: OpenRequest): string {
   if (request.kind === "machine") return `machine ${request.id}`;
   // Files have no name that tells them apart: every drop is a request of its own.
   if (request.kind === "files") return `files ${counted++}`;
-  return `image ${imageHash(request.image, document.baseURI)} ${request.fresh ?? false}`;
+  return `image ${imageHash(request.image, document.baseURI)}`;
 }
 
 /** The opener of this tab. */

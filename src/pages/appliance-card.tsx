@@ -25,7 +25,9 @@ export function ApplianceCard({ appliance, machines }: ApplianceCardProps) {
   }, [image]);
 
   const url = new URL(image, document.baseURI).href;
-  const made = machines.some(({ record }) => record.base.source.kind === "url" && record.base.source.url === url);
+  const made = machines.some(
+    ({ record }) => record.base.source.kind === "url" && record.base.source.url === url,
+  );
   const start = () => {
     const link = parseMachineLink(image, document.baseURI);
     if (link.kind !== "image") return;

@@ -93,8 +93,8 @@ export function GalleryPage() {
             <li>
               <h3 className={styles.way}>A file</h3>
               <p>
-                Drop a .qcow2 on this page. It is copied into this browser and runs from there; your file is not
-                changed. An image built on another one: drop both together.
+                Drop a .qcow2 on this page. It is copied into this browser and runs from there; your file is
+                not changed. An image built on another one: drop both together.
               </p>
             </li>
             <li>
@@ -107,8 +107,8 @@ export function GalleryPage() {
             <li>
               <h3 className={styles.way}>To throw away</h3>
               <p>
-                With <code>&amp;ephemeral=1</code> in the link nothing is kept: the machine and all it wrote are
-                gone when you leave.
+                With <code>&amp;ephemeral=1</code> in the link nothing is kept: the machine and all it wrote
+                are gone when you leave.
               </p>
             </li>
           </ul>

@@ -3,9 +3,15 @@ import type { MachineRecord } from "../library/machine-record.ts";
 import { opener } from "../open/opener.ts";
 import { createProgress } from "../open/progress.ts";
 
-/** A machine that is open in this tab is closed first: what follows changes its disk under it. */
+/**
+ * A machine that is open in this tab is closed first: what follows throws away what is on its disk, so what
+ * cannot be stored any more (a full disk may be why it is deleted) is given up.
+ */
 async function closed(id: string): Promise<void> {
-  if (opener.session()?.id === id) await opener.close();
+  const session = opener.session();
+  if (session?.id !== id) return;
+  await session.powerOff().catch(() => session.powerOff().catch(() => {}));
+  await opener.close();
 }
 
 export async function renameMachine(id: string, name: string): Promise<void> {
@@ -30,6 +36,8 @@ export async function exportMachine(record: MachineRecord): Promise<void> {
   const { overlayName } = await import("../open/machine-disk.ts");
   const session = opener.session();
   const blob =
-    session?.id === record.id ? await session.exportDisk({ flatten: false }) : await exportStoredOverlay(record);
+    session?.id === record.id
+      ? await session.exportDisk({ flatten: false })
+      : await exportStoredOverlay(record);
   saveAs(blob, overlayName(record.name));
 }

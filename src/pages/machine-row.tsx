@@ -133,7 +133,11 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
           </p>
         </Notice>
       )}
-      {mode.kind === "working" && <Notice tone="neutral">{mode.what} {name}.</Notice>}
+      {mode.kind === "working" && (
+        <Notice tone="neutral">
+          {mode.what} {name}.
+        </Notice>
+      )}
       {mode.kind === "failed" && (
         <Notice
           tone="danger"

@@ -26,8 +26,8 @@ export function StorageLine({ storedBytes }: { storedBytes: number }) {
       )}
       {persisted === "refused" && (
         <span>
-          The browser did not promise to keep it. A bookmark for this page may change its mind; an export keeps
-          a copy of your own.
+          The browser did not promise to keep it. A bookmark for this page may change its mind; an export
+          keeps a copy of your own.
         </span>
       )}
     </p>

@@ -1,0 +1,29 @@
+import { lazy, Suspense } from "react";
+import { Route, Router, Switch } from "wouter";
+import { useHashLocation } from "wouter/use-hash-location";
+import { usePageLocation } from "./components/page-location.ts";
+import { DropTarget } from "./pages/drop-target.tsx";
+import { GalleryPage } from "./pages/gallery-page.tsx";
+
+const MachinePage = lazy(async () => ({ default: (await import("./pages/machine-page.tsx")).MachinePage }));
+
+export function App() {
+  const [location] = useHashLocation();
+  return (
+    <Router hook={usePageLocation} hrefs={(href) => `#${href}`}>
+      <DropTarget>
+        <Switch>
+          <Route path="/">
+            <GalleryPage />
+          </Route>
+          {/* One route for all the rest: on the way from a link to its machine the page stays the same. */}
+          <Route>
+            <Suspense fallback={null}>
+              <MachinePage location={location} />
+            </Suspense>
+          </Route>
+        </Switch>
+      </DropTarget>
+    </Router>
+  );
+}

@@ -1,0 +1,44 @@
+import { type ReactNode, useEffect, useState } from "react";
+import styles from "./drop-target.module.css";
+import { openFiles } from "./open-files.ts";
+
+/** Makes the whole page take files that are dropped on it. */
+export function DropTarget({ children }: { children: ReactNode }) {
+  const [over, setOver] = useState(false);
+  useEffect(() => {
+    const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+    const drag = (event: DragEvent) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setOver(true);
+    };
+    const leave = (event: DragEvent) => {
+      // Without a place it goes to, the pointer has left the window.
+      if (event.relatedTarget === null) setOver(false);
+    };
+    const drop = (event: DragEvent) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setOver(false);
+      openFiles([...(event.dataTransfer?.files ?? [])]);
+    };
+    window.addEventListener("dragover", drag);
+    window.addEventListener("dragleave", leave);
+    window.addEventListener("drop", drop);
+    return () => {
+      window.removeEventListener("dragover", drag);
+      window.removeEventListener("dragleave", leave);
+      window.removeEventListener("drop", drop);
+    };
+  }, []);
+  return (
+    <>
+      {children}
+      {over && (
+        <div className={styles.over} aria-hidden="true">
+          <p>Drop to run it</p>
+        </div>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,73 @@
+import { useEffect, useRef } from "react";
+import type { MachineSession } from "../open/machine-session.ts";
+import { fitScreen, type ScreenFit } from "./fit-screen.ts";
+import styles from "./guest-screen.module.css";
+
+export interface GuestScreenProps {
+  session: MachineSession;
+  /** Whether the guest's keyboard is the person's now. */
+  onKeys: (on: boolean) => void;
+}
+
+/** The guest's VGA screen, as large and as sharp as the box allows. Keys go to it while it has the focus. */
+export function GuestScreen({ session, onKeys }: GuestScreenProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const { screenElement, keyboard } = session;
+
+  useEffect(() => {
+    const outer = box.current;
+    if (!outer) return;
+    outer.append(screenElement);
+    const fit = () => applyFit(outer, screenElement);
+    const resized = new ResizeObserver(fit);
+    resized.observe(outer);
+    // The guest changes its mode by changing the size of the canvas.
+    const changed = new MutationObserver(fit);
+    changed.observe(screenElement, {
+      subtree: true,
+      childList: true,
+      attributes: true,
+      attributeFilter: ["width", "height"],
+    });
+    fit();
+    outer.focus({ preventScroll: true });
+    return () => {
+      resized.disconnect();
+      changed.disconnect();
+      keyboard.setEnabled(false);
+      screenElement.remove();
+    };
+  }, [screenElement, keyboard]);
+
+  return (
+    <div
+      ref={box}
+      className={styles.box}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: a guest's screen takes keys, like a text field
+      tabIndex={0}
+      role="application"
+      aria-label="Guest screen. Keys go to the guest; Control Alt G leaves it."
+      onFocus={() => {
+        keyboard.setEnabled(true);
+        onKeys(true);
+      }}
+      onBlur={() => {
+        keyboard.setEnabled(false);
+        onKeys(false);
+      }}
+    />
+  );
+}
+
+function applyFit(outer: HTMLElement, screen: HTMLElement): void {
+  const canvas = screen.querySelector("canvas");
+  if (!canvas || outer.clientWidth === 0) return;
+  const fit: ScreenFit = fitScreen(
+    { width: canvas.width, height: canvas.height },
+    { width: outer.clientWidth, height: outer.clientHeight },
+    devicePixelRatio,
+  );
+  outer.style.setProperty("--guest-width", `${fit.width}px`);
+  outer.style.setProperty("--guest-height", `${fit.height}px`);
+  outer.dataset.sharp = String(fit.sharp);
+}

@@ -1,0 +1,70 @@
+import { useEffect } from "react";
+import { type ByreError, toByreError } from "../../disk/index.ts";
+import { goTo } from "../components/page-location.ts";
+import { parseMachineLink } from "../open/machine-link.ts";
+import type { OpenRequest } from "../open/open-machine.ts";
+import { opener } from "../open/opener.ts";
+import { useOpenState } from "../open/use-opener.ts";
+import { MachineView } from "./machine-view.tsx";
+import { OpenFailed } from "./open-failed.tsx";
+import { OpenProgress } from "./open-progress.tsx";
+import { OpenQuestion } from "./open-question.tsx";
+
+/**
+ * Whatever the address asks for, on its way to a running machine, or what stands in the way.
+ *
+ * @param location what stands after `#`.
+ */
+export function MachinePage({ location }: { location: string }) {
+  const state = useOpenState();
+  const asked = requestOf(location);
+  useEffect(() => openAddress(location), [location]);
+  useEffect(() => leave, []);
+
+  const id = state.phase === "open" ? state.session.id : undefined;
+  useEffect(() => {
+    // A machine has an address of its own: a reload finds it again, and does not make another.
+    if (id) goTo(`/machine/${id}`, { replace: true });
+  }, [id]);
+
+  if (asked instanceof Error) return <OpenFailed request={undefined} error={asked} />;
+  switch (state.phase) {
+    case "none":
+      return null;
+    case "opening":
+      return <OpenProgress request={state.request} progress={state.progress} onCancel={state.cancel} />;
+    case "asking":
+      return <OpenQuestion running={state.running} onGoOn={state.goOn} onCancel={state.cancel} />;
+    case "failed":
+      return <OpenFailed request={state.request} error={state.error} />;
+    case "open":
+      return <MachineView session={state.session} />;
+  }
+}
+
+/** Undefined for `/run` alone: files were dropped, and no address can name them. */
+function requestOf(location: string): OpenRequest | ByreError | undefined {
+  if (location === "/run") return undefined;
+  try {
+    const link = parseMachineLink(`#${location}`, document.baseURI);
+    return link.kind === "gallery" ? undefined : link;
+  } catch (error) {
+    return toByreError(error);
+  }
+}
+
+function openAddress(location: string): void {
+  const request = requestOf(location);
+  if (request instanceof Error) return;
+  if (request) opener.open(request).catch(ignoreShown);
+  else if (opener.state().phase === "none") goTo("/", { replace: true });
+}
+
+function leave(): void {
+  opener.dismiss();
+  // A machine that is on goes on behind the gallery; one that is off has no reason to keep its memory.
+  if (opener.session()?.state === "stopped") opener.close().catch(ignoreShown);
+}
+
+/** The opener's state holds the failure, and this page shows it. */
+function ignoreShown(): void {}

@@ -1,0 +1,84 @@
+import { useState } from "react";
+import { Button } from "../components/button.tsx";
+import { Notice } from "../components/notice.tsx";
+import { goTo } from "../components/page-location.ts";
+import type { MachineSession } from "../open/machine-session.ts";
+
+export interface MachineProblemProps {
+  session: MachineSession;
+  state: MachineSession["state"];
+  run: (action: () => Promise<unknown>) => void;
+}
+
+/** What keeps the machine from running, and the ways on: after an error, or after a power-off. */
+export function MachineProblem({ session, state, run }: MachineProblemProps) {
+  const [busy, setBusy] = useState(false);
+  if (state === "stopped") {
+    return (
+      <Notice
+        tone="neutral"
+        actions={
+          <>
+            <Button look="primary" onPress={() => run(() => session.reset())}>
+              Start again
+            </Button>
+            <Button onPress={() => goTo("/")}>All machines</Button>
+          </>
+        }
+      >
+        <p>
+          {session.name} is off. {session.id ? "What it wrote is kept." : "It is gone when you leave."}
+        </p>
+      </Notice>
+    );
+  }
+  const { error } = session;
+  if (state !== "error" || !error) return null;
+  const crashed = error.code === "GUEST_CRASH";
+  const retry = () => {
+    setBusy(true);
+    run(() => session.retry().finally(() => setBusy(false)));
+  };
+  return (
+    <Notice
+      tone="danger"
+      title={crashed ? `${session.name} crashed` : `${session.name} is stopped, and nothing is lost`}
+      code={error.code}
+      actions={
+        <>
+          {crashed ? (
+            <Button look="primary" onPress={() => run(() => session.reset())}>
+              Reset
+            </Button>
+          ) : (
+            <Button look="primary" isDisabled={busy} onPress={retry}>
+              {busy ? "Trying" : "Retry"}
+            </Button>
+          )}
+          <Button onPress={() => run(() => exportOverlay(session))}>Export overlay</Button>
+          <Button look="danger" onPress={() => run(() => session.powerOff())}>
+            Power off
+          </Button>
+        </>
+      }
+    >
+      <p>{error.message}</p>
+      {!crashed && <p>{wayOn(session)}</p>}
+    </Notice>
+  );
+}
+
+function wayOn(session: MachineSession): string {
+  return session.stats().dirtyBytes > 0
+    ? "Retry goes on where it stopped. A power-off gives up what could not be stored; export it first."
+    : "Retry goes on where it stopped.";
+}
+
+/** Hands the person the overlay, with what could not be stored in it. */
+export async function exportOverlay(session: MachineSession): Promise<void> {
+  const [{ saveAs }, { overlayName }] = await Promise.all([
+    import("../open/export-overlay.ts"),
+    import("../open/machine-disk.ts"),
+  ]);
+  saveAs(await session.exportDisk({ flatten: false }), overlayName(session.name));
+}

@@ -1,0 +1,87 @@
+import { Keyboard } from "lucide-react";
+import { useEffect, useState } from "react";
+import { Button } from "../components/button.tsx";
+import { formatBytes } from "../components/format.ts";
+import type { MachineSession } from "../open/machine-session.ts";
+import styles from "./machine-status.module.css";
+import type { KeyTarget } from "./machine-view.tsx";
+
+export interface MachineStatusProps {
+  session: MachineSession;
+  state: MachineSession["state"];
+  keys: KeyTarget;
+}
+
+/** How often figures are read. They are for a glance, not for measuring. */
+const REFRESH_MS = 1000;
+
+const STATE_WORDS = {
+  starting: "Starting",
+  running: "Running",
+  paused: "Paused",
+  stopped: "Off",
+  error: "Stopped by an error",
+} as const;
+
+/** One line: state, who has the keyboard, what is stored and fetched. */
+export function MachineStatus({ session, state, keys }: MachineStatusProps) {
+  const [open, setOpen] = useState(false);
+  const [, refresh] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => refresh((count) => count + 1), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, []);
+  const stats = session.stats();
+  const { httpBytes, totalBytes } = session.fetched();
+  return (
+    <footer className={styles.footer}>
+      <p className={styles.line}>
+        <span className={styles.state} data-state={state} role="status">
+          {STATE_WORDS[state]}
+        </span>
+        <span className={styles.keys} data-active={keys !== undefined}>
+          <Keyboard size={15} aria-hidden="true" />
+          {keys === undefined ? "Keys: this page" : `Keys: ${keys}`}
+          {keys !== undefined && <span className={styles.hint}>Ctrl-Alt-G leaves</span>}
+        </span>
+        <span>{storedWords(session, stats.dirtyBytes)}</span>
+        {totalBytes > 0 && (
+          <span className={styles.fetched}>
+            {formatBytes(Math.min(httpBytes, totalBytes))} of {formatBytes(totalBytes)} fetched
+          </span>
+        )}
+        <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>
+          Statistics
+        </Button>
+      </p>
+      <dl id="statistics" className={styles.figures} hidden={!open}>
+        <Figure name="Memory" value={`${session.memoryMiB} MiB`} />
+        <Figure name="Read" value={formatBytes(stats.bytesRead)} />
+        <Figure name="Written" value={formatBytes(stats.bytesWritten)} />
+        <Figure name="Disk requests" value={String(stats.requests)} />
+        <Figure
+          name="Answered from memory"
+          value={stats.requests ? `${Math.round((100 * stats.cacheHits) / stats.requests)} %` : "none yet"}
+        />
+        <Figure name="Flushes" value={String(stats.flushes)} />
+        <Figure name="Commits" value={String(stats.commits)} />
+        <Figure name="HTTP requests" value={String(stats.httpRequests)} />
+        <Figure name="HTTP" value={formatBytes(stats.httpBytes)} />
+      </dl>
+    </footer>
+  );
+}
+
+function storedWords(session: MachineSession, dirtyBytes: number): string {
+  if (!session.id) return "Nothing is kept";
+  return dirtyBytes === 0 ? "Disk stored" : `${formatBytes(dirtyBytes)} not stored yet`;
+}
+
+function Figure({ name, value }: { name: string; value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}

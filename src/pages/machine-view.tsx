@@ -1,0 +1,66 @@
+import { lazy, Suspense, useRef, useState } from "react";
+import { Notice } from "../components/notice.tsx";
+import type { MachineSession } from "../open/machine-session.ts";
+import { useSessionState } from "../open/use-opener.ts";
+import { GuestScreen } from "./guest-screen.tsx";
+import { MachineProblem } from "./machine-problem.tsx";
+import { MachineStatus } from "./machine-status.tsx";
+import { MachineToolbar } from "./machine-toolbar.tsx";
+import styles from "./machine-view.module.css";
+import { useKeyRelease } from "./use-key-release.ts";
+import { usePageTitle } from "./use-page-title.ts";
+import { ViewSwitch } from "./view-switch.tsx";
+
+// The terminal is as large as the rest of the page, and wanted with a machine only.
+const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
+
+/** What has the keyboard; undefined when it is the page itself. */
+export type KeyTarget = "screen" | "terminal" | undefined;
+
+/** A machine that is there: its screen, its serial terminal, and what can be done with it. */
+export function MachineView({ session }: { session: MachineSession }) {
+  const state = useSessionState(session) ?? "starting";
+  const [view, setView] = useState<"screen" | "terminal">("screen");
+  const [keys, setKeys] = useState<KeyTarget>();
+  const [failure, setFailure] = useState<string>();
+  const page = useRef<HTMLDivElement>(null);
+  const panels = useRef<HTMLDivElement>(null);
+  usePageTitle(`${session.name} - Byre`);
+  useKeyRelease(page);
+
+  const run = (action: () => Promise<unknown>) => {
+    setFailure(undefined);
+    // What stopped the machine is shown by its state; the rest is said here.
+    action().catch((error: unknown) => {
+      if (session.state !== "error") setFailure(error instanceof Error ? error.message : String(error));
+    });
+  };
+
+  return (
+    <div className={styles.page} ref={page}>
+      <MachineToolbar session={session} state={state} run={run} fullScreenOf={panels} />
+      <main className={styles.main}>
+        <h1 className="visually-hidden">{session.name}</h1>
+        {session.notes.map((note) => (
+          <Notice key={note} tone="neutral">
+            {note}
+          </Notice>
+        ))}
+        {failure && <Notice tone="danger">{failure}</Notice>}
+        <MachineProblem session={session} state={state} run={run} />
+        <ViewSwitch view={view} onChange={setView} />
+        <div className={styles.panels} data-view={view} ref={panels}>
+          <section className={styles.screen} aria-label="Screen">
+            <GuestScreen session={session} onKeys={(on) => setKeys(on ? "screen" : undefined)} />
+          </section>
+          <section className={styles.terminal} aria-label="Serial terminal">
+            <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
+              <SerialTerminal session={session} onKeys={(on) => setKeys(on ? "terminal" : undefined)} />
+            </Suspense>
+          </section>
+        </div>
+      </main>
+      <MachineStatus session={session} state={state} keys={keys} />
+    </div>
+  );
+}

@@ -1,0 +1,62 @@
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal } from "@xterm/xterm";
+import { useEffect, useRef } from "react";
+import "@xterm/xterm/css/xterm.css";
+import type { MachineSession } from "../open/machine-session.ts";
+import styles from "./serial-terminal.module.css";
+
+export interface SerialTerminalProps {
+  session: MachineSession;
+  /** Whether keys go to the terminal now. */
+  onKeys: (on: boolean) => void;
+}
+
+/** The guest's first serial port. What it wrote before this was shown is written into it first. */
+function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const keysListener = useRef(onKeys);
+  keysListener.current = onKeys;
+
+  useEffect(() => {
+    const outer = box.current;
+    if (!outer) return;
+    const style = getComputedStyle(outer);
+    const terminal = new Terminal({
+      fontFamily: style.getPropertyValue("--font-mono"),
+      fontSize: 13,
+      scrollback: 5000,
+      theme: {
+        background: style.getPropertyValue("--screen"),
+        foreground: style.getPropertyValue("--screen-ink"),
+        cursor: style.getPropertyValue("--screen-ink"),
+      },
+    });
+    const fit = new FitAddon();
+    terminal.loadAddon(fit);
+    terminal.open(outer);
+    terminal.textarea?.setAttribute(
+      "aria-label",
+      "Serial terminal. Keys go to the guest; Control Alt G leaves it.",
+    );
+    terminal.write(session.serial.text());
+    const endOutput = session.serial.onOutput((text) => terminal.write(text));
+    terminal.onData((text) => session.serial.send(text));
+    const focused = () => keysListener.current(true);
+    const blurred = () => keysListener.current(false);
+    terminal.textarea?.addEventListener("focus", focused);
+    terminal.textarea?.addEventListener("blur", blurred);
+    // A hidden terminal has no size to fit to.
+    const resized = new ResizeObserver(() => outer.clientWidth > 0 && fit.fit());
+    resized.observe(outer);
+    return () => {
+      resized.disconnect();
+      endOutput();
+      terminal.dispose();
+    };
+  }, [session]);
+
+  return <div className={styles.box} ref={box} />;
+}
+
+// biome-ignore lint/style/noDefaultExport: what React.lazy loads
+export default SerialTerminal;

@@ -1,0 +1,19 @@
+import { type RefObject, useEffect } from "react";
+
+/**
+ * Screen and terminal take every key, Tab included, so one combination has to lead out of them: Ctrl-Alt-G,
+ * as in QEMU. The keyboard then is with the first button of the page.
+ */
+export function useKeyRelease(page: RefObject<HTMLElement | null>): void {
+  useEffect(() => {
+    const release = (event: KeyboardEvent) => {
+      if (!event.ctrlKey || !event.altKey || event.code !== "KeyG") return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      page.current?.querySelector<HTMLElement>("button, a[href]")?.focus();
+    };
+    // In the capture phase of the window: before the terminal, and before the guest's keyboard.
+    window.addEventListener("keydown", release, true);
+    return () => window.removeEventListener("keydown", release, true);
+  }, [page]);
+}

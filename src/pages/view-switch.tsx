@@ -1,0 +1,32 @@
+import { Monitor, SquareTerminal } from "lucide-react";
+import { ToggleButton } from "react-aria-components/ToggleButton";
+import { ToggleButtonGroup } from "react-aria-components/ToggleButtonGroup";
+import styles from "./view-switch.module.css";
+
+export interface ViewSwitchProps {
+  view: "screen" | "terminal";
+  onChange: (view: "screen" | "terminal") => void;
+}
+
+/** On windows too narrow for both: which of the two is shown. Wide ones show both, and not this. */
+export function ViewSwitch({ view, onChange }: ViewSwitchProps) {
+  return (
+    <ToggleButtonGroup
+      className={styles.switch ?? ""}
+      aria-label="Show"
+      selectionMode="single"
+      disallowEmptySelection
+      selectedKeys={[view]}
+      onSelectionChange={(keys) => onChange(keys.has("terminal") ? "terminal" : "screen")}
+    >
+      <ToggleButton id="screen" className={styles.choice ?? ""}>
+        <Monitor size={16} aria-hidden="true" />
+        Screen
+      </ToggleButton>
+      <ToggleButton id="terminal" className={styles.choice ?? ""}>
+        <SquareTerminal size={16} aria-hidden="true" />
+        Terminal
+      </ToggleButton>
+    </ToggleButtonGroup>
+  );
+}
