@@ -97,7 +97,15 @@ export default defineConfig({
   // One page. Without this a missing appliance would be answered with index.html and status 200.
   appType: "mpa",
   plugins: [react(), machineFiles(), contentSecurityPolicy()],
-  build: { target: "es2023", chunkSizeWarningLimit: 700 },
+  build: {
+    target: "es2023",
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      // Importing these does nothing by itself. Known to the bundler, the gallery's one import of an error class
+      // does not bring the whole driver with it.
+      treeshake: { moduleSideEffects: [{ test: /\/(disk|emulator)\//, sideEffects: false }] },
+    },
+  },
   server: { host: "127.0.0.1", port: Number(process.env.PORT ?? 5173) },
   preview: { host: "127.0.0.1", port: Number(process.env.PORT ?? 5173) },
 });

@@ -8,7 +8,10 @@ import { navigate as navigateHash, useHashLocation } from "wouter/use-hash-locat
  */
 export function goTo(hash: string, { replace = false }: { replace?: boolean } = {}): void {
   const path = hash.replace(/^#/, "");
-  if (!path.includes("?")) return navigateHash(path, { replace });
+  if (!path.includes("?")) {
+    navigateHash(path, { replace });
+    return;
+  }
   // wouter would move the query in front of the hash, where it would reload the page.
   const before = location.href;
   history[replace ? "replaceState" : "pushState"](null, "", `#${path}`);

@@ -14,7 +14,7 @@ export function ProgressList({ steps }: { steps: readonly ProgressStep[] }) {
             {amountOf(step)}
             {step.done && <Check size={14} aria-label="done" />}
           </span>
-          <progress className={styles.bar} aria-label={step.label} max={1} {...valueOf(step)} />
+          <progress className={styles.bar} aria-label={step.label} max={1} {...barValue(step)} />
         </li>
       ))}
     </ul>
@@ -27,7 +27,7 @@ function amountOf({ loadedBytes, totalBytes }: ProgressStep): string {
 }
 
 /** Without a value the bar says that something is going on, and not how much. */
-function valueOf({ loadedBytes, totalBytes, done }: ProgressStep): { value?: number } {
+function barValue({ loadedBytes, totalBytes, done }: ProgressStep): { value?: number } {
   if (done) return { value: 1 };
   return totalBytes ? { value: Math.min(1, loadedBytes / totalBytes) } : {};
 }

@@ -20,7 +20,9 @@ export function ApplianceCard({ appliance, machines }: ApplianceCardProps) {
   const [facts, setFacts] = useState<ApplianceFacts>();
   useEffect(() => {
     const abort = new AbortController();
-    lookAtAppliance(image, abort.signal).then((found) => !abort.signal.aborted && setFacts(found));
+    void lookAtAppliance(image, abort.signal).then((found) => {
+      if (!abort.signal.aborted) setFacts(found);
+    });
     return () => abort.abort();
   }, [image]);
 

@@ -18,18 +18,18 @@ export function GuestScreen({ session, onKeys }: GuestScreenProps) {
     const outer = box.current;
     if (!outer) return;
     outer.append(screenElement);
-    const fit = () => applyFit(outer, screenElement);
-    const resized = new ResizeObserver(fit);
+    const refit = () => applyFit(outer, screenElement);
+    const resized = new ResizeObserver(refit);
     resized.observe(outer);
     // The guest changes its mode by changing the size of the canvas.
-    const changed = new MutationObserver(fit);
+    const changed = new MutationObserver(refit);
     changed.observe(screenElement, {
       subtree: true,
       childList: true,
       attributes: true,
       attributeFilter: ["width", "height"],
     });
-    fit();
+    refit();
     outer.focus({ preventScroll: true });
     return () => {
       resized.disconnect();

@@ -2,7 +2,6 @@ import { Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-reac
 import { useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatAgo, formatBytes } from "../components/format.ts";
-import { Menu } from "../components/menu.tsx";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
 import type { MachineListing } from "../library/use-machines.ts";
@@ -14,6 +13,7 @@ import { NameField } from "./name-field.tsx";
 
 type Mode =
   | { kind: "rest" }
+  | { kind: "more" }
   | { kind: "rename" }
   | { kind: "confirm"; what: "delete" | "reset" }
   | { kind: "working"; what: string }
@@ -68,43 +68,37 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
             <Play size={16} aria-hidden="true" />
             {state ? "Go to" : "Start"}
           </Button>
-          <Menu
-            label={`${name}: more`}
-            actions={[
-              {
-                id: "rename",
-                label: "Rename",
-                icon: <Pencil size={16} aria-hidden="true" />,
-                act: () => setMode({ kind: "rename" }),
-              },
-              {
-                id: "export",
-                label: "Export overlay",
-                icon: <Download size={16} aria-hidden="true" />,
-                act: () => run("Exporting", () => exportMachine(record)),
-              },
-              {
-                id: "reset",
-                label: "Reset to base",
-                icon: <RotateCcw size={16} aria-hidden="true" />,
-                danger: true,
-                act: () => setMode({ kind: "confirm", what: "reset" }),
-              },
-              {
-                id: "delete",
-                label: "Delete",
-                icon: <Trash2 size={16} aria-hidden="true" />,
-                danger: true,
-                act: () => setMode({ kind: "confirm", what: "delete" }),
-              },
-            ]}
+          <Button
+            look="quiet"
+            iconOnly
+            aria-label={`${name}: more`}
+            aria-expanded={mode.kind === "more"}
+            onPress={() => setMode({ kind: mode.kind === "rest" ? "more" : "rest" })}
           >
-            <Button look="quiet" iconOnly aria-label={`${name}: more`}>
-              <Ellipsis size={18} aria-hidden="true" />
-            </Button>
-          </Menu>
+            <Ellipsis size={18} aria-hidden="true" />
+          </Button>
         </div>
       </div>
+      {mode.kind === "more" && (
+        <div className={styles.more}>
+          <Button look="quiet" onPress={() => setMode({ kind: "rename" })}>
+            <Pencil size={16} aria-hidden="true" />
+            Rename
+          </Button>
+          <Button look="quiet" onPress={() => run("Exporting", () => exportMachine(record))}>
+            <Download size={16} aria-hidden="true" />
+            Export overlay
+          </Button>
+          <Button look="quiet" onPress={() => setMode({ kind: "confirm", what: "reset" })}>
+            <RotateCcw size={16} aria-hidden="true" />
+            Reset to base
+          </Button>
+          <Button look="quiet" onPress={() => setMode({ kind: "confirm", what: "delete" })}>
+            <Trash2 size={16} aria-hidden="true" />
+            Delete
+          </Button>
+        </div>
+      )}
       {mode.kind === "confirm" && (
         <Notice
           tone="caution"
