@@ -61,12 +61,12 @@ function machineFiles(): Plugin {
 
 /**
  * Nothing but our own scripts runs, and nothing is fetched from elsewhere but disk images. wasm-unsafe-eval:
- * v86 compiles the guest's code to WebAssembly. blob: workers: v86's timer. Inline styles: the terminal and
- * the component library write <style> elements.
+ * v86 compiles the guest's code to WebAssembly. blob: v86 makes the scripts of its timer and of its sound
+ * output from strings of its own. Inline styles: the terminal and the component library write <style> elements.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
-  "script-src 'self' 'wasm-unsafe-eval'",
+  "script-src 'self' 'wasm-unsafe-eval' blob:",
   "worker-src 'self' blob:",
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data: blob:",
