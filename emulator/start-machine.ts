@@ -8,6 +8,7 @@ import {
   type MachineOptions,
 } from "./machine.ts";
 import { type MachineDrives, openDrives } from "./machine-drives.ts";
+import { mendTextDrawing } from "./text-drawing.ts";
 import { checkInternals, type V86Emulator, type V86WasmImports } from "./v86-internals.ts";
 import { V86Machine } from "./v86-machine.ts";
 
@@ -34,7 +35,10 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   checkFirmware(options);
   const drives = await openDrives(options.disks);
   const container = options.screenElement?.ownerDocument.createElement("div");
-  if (container) options.screenElement?.append(container);
+  if (container) {
+    options.screenElement?.append(container);
+    mendTextDrawing();
+  }
 
   const panics: PanicLog = { last: undefined };
   let emulator: V86Emulator | undefined;
