@@ -16,8 +16,8 @@ export interface ImageLink {
   readonly ignored: readonly string[];
 }
 
-/** Below 16 MiB SeaBIOS has no room; above 2 GiB a page cannot give one buffer. */
-export const MEMORY_MIB = { min: 16, max: 2048 } as const;
+/** Below 16 MiB SeaBIOS has no room; v86 has no addresses for 2 GiB. */
+export const MEMORY_MIB = { min: 16, max: 2047 } as const;
 
 const NOT_YET = ["snapshot", "network", "hdb", "cdrom", "floppy"] as const;
 

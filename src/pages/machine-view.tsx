@@ -37,7 +37,7 @@ export function MachineView({ session }: { session: MachineSession }) {
   };
 
   return (
-    <div className={styles.page} ref={page}>
+    <div className={styles.page} ref={page} data-fills-window>
       <MachineToolbar session={session} state={state} run={run} fullScreenOf={panels} />
       <main className={styles.main}>
         <h1 className="visually-hidden">{session.name}</h1>
