@@ -52,4 +52,9 @@ export const COMMAND_LINE = [
   "init_on_alloc=0",
   // There is no processor to protect from, and the emulator pays for every detour.
   "mitigations=off",
+  // Nor are there ISA cards to look for (0.9 s), machine checks to hear of, or ciphers to try out at every
+  // boot (2.4 s). Measured in v86 with initcall_debug; tsc=reliable, nokaslr, nosmp and noapic gained nothing.
+  "noisapnp",
+  "mce=off",
+  "cryptomgr.notests",
 ];
