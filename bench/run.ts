@@ -4,7 +4,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type BrowserContext, chromium, type Page } from "@playwright/test";
-import { createServer } from "vite";
+import { build } from "vite";
 import { chromiumArguments, chromiumPath } from "../disk/testing/chromium.ts";
 import { serveStatic } from "../scripts/serve-static.mjs";
 import type { DiskKind } from "./guest-page.ts";
@@ -31,25 +31,33 @@ async function main(only: string): Promise<void> {
   const setUp = spawnSync(process.execPath, ["scripts/start.mjs", "build"], { stdio: "inherit" });
   if (setUp.status !== 0) throw new Error("the page or the appliance could not be built");
   console.log(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, ${PAIRS} pairs`);
-  const slow = await serveStatic({ root: "dist", port: 0, latencyMs: LATENCY_MS });
-  const server = await createServer({
+  const folder = mkdtempSync(join(tmpdir(), "byre-bench-"));
+  // Built as the page is, so that the same code runs.
+  await build({
     configFile: false,
-    logLevel: "warn",
-    server: { port: 0, host: "127.0.0.1" },
+    base: "./",
+    logLevel: "error",
+    build: {
+      target: "es2023",
+      outDir: join(folder, "page"),
+      copyPublicDir: false,
+      chunkSizeWarningLimit: 700,
+      rolldownOptions: { input: "bench/guest-page.html" },
+    },
   });
-  await server.listen();
-  const origin = server.resolvedUrls?.local[0];
-  const profile = mkdtempSync(join(tmpdir(), "byre-bench-"));
+  const server = await serveStatic({ root: join(folder, "page"), port: 0 });
+  const slow = await serveStatic({ root: "dist", port: 0, latencyMs: LATENCY_MS });
+  const site = await serveStatic({ root: "dist", port: 0 });
   const executablePath = chromiumPath();
   // A profile on disk: in memory IndexedDB would be flattered.
-  const context = await chromium.launchPersistentContext(profile, {
+  const context = await chromium.launchPersistentContext(join(folder, "profile"), {
     args: chromiumArguments,
     ...(executablePath && { executablePath }),
   });
   try {
     if ("page size".includes(only)) await measurePage(context, slow.origin);
-    const bench = new GuestRuns(context, `${origin}bench/guest-page.html`, {
-      url: `${origin}appliances/linux.qcow2`,
+    const bench = new GuestRuns(context, `${server.origin}/bench/guest-page.html`, {
+      url: `${site.origin}/appliances/linux.qcow2`,
       slowUrl: `${slow.origin}/appliances/linux.qcow2`,
     });
     if ("boot qcow2".includes(only)) await bench.compareBoot("boot qcow2 in memory", "qcow2-memory", 1.05);
@@ -58,8 +66,9 @@ async function main(only: string): Promise<void> {
   } finally {
     await context.close();
     await server.close();
+    await site.close();
     await slow.close();
-    rmSync(profile, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
   for (const { name, measured, ratio, atMost } of results) {
     const verdict = ratio <= atMost ? "ok" : "MISSED";
