@@ -27,6 +27,20 @@ export type OpenRequest =
  *   that could not be made has left nothing behind.
  */
 export async function openMachine(request: OpenRequest, options: RemoteOptions): Promise<MachineSession> {
+  // Files keep the signal they were opened with. This one ends with the opening, so that what the caller does
+  // with its own later cannot stop the machine's fetches.
+  const opening = new AbortController();
+  const cancel = () => opening.abort();
+  if (options.signal.aborted) cancel();
+  options.signal.addEventListener("abort", cancel);
+  try {
+    return await openWith(request, { ...options, signal: opening.signal });
+  } finally {
+    options.signal.removeEventListener("abort", cancel);
+  }
+}
+
+async function openWith(request: OpenRequest, options: RemoteOptions): Promise<MachineSession> {
   // Both at once: they come over the same line, and a boot needs both.
   const fetching = fetchEmulatorFiles(options.progress, options.signal);
   fetching.catch(() => {});
