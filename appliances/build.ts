@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CannotBuildHere } from "./debian/apt.ts";
+import { CannotBuildHere, PackagesUnreachable } from "./debian/apt.ts";
 import { buildLinuxDisk } from "./linux/build.ts";
 import { packQcow2 } from "./pack-qcow2.ts";
 
@@ -23,6 +23,10 @@ try {
   const lengthBytes = await packQcow2(diskPath, targetPath);
   log(`public/appliances/linux.qcow2 is ready (${(lengthBytes / 1024 / 1024).toFixed(1)} MiB)`);
 } catch (error) {
+  if (error instanceof PackagesUnreachable) {
+    log(`not built. ${error.message}`);
+    process.exit(1);
+  }
   if (!(error instanceof CannotBuildHere)) throw error;
   log(`not built. ${error.message}`);
   log("It is built from Debian's packages. Where Docker runs, build it in a Debian container with");

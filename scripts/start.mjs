@@ -36,8 +36,9 @@ try {
 
 async function serve() {
   try {
-    const { origin } = await serveStatic({ root: join(projectFolder, "dist"), port });
-    say(`open ${origin}  (Ctrl-C ends it)`);
+    const server = await serveStatic({ root: join(projectFolder, "dist"), port });
+    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void server.close());
+    say(`open ${server.origin}  (Ctrl-C ends it)`);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "EADDRINUSE")) throw error;
     throw new StepFailed(`Port ${port} is in use. Choose another: PORT=8080 npm start`);

@@ -13,6 +13,11 @@ export class CannotBuildHere extends Error {
   override name = "CannotBuildHere";
 }
 
+/** Debian's packages are out of reach for now: the network or the mirror. The message says what to do. */
+export class PackagesUnreachable extends Error {
+  override name = "PackagesUnreachable";
+}
+
 export interface DebianPackage {
   name: string;
   version: string;
@@ -89,7 +94,7 @@ export async function openApt({ folder, release, architectures, log }: AptOption
       try {
         text = await runCommand("apt-cache", ["--no-all-versions", "show", name], { env });
       } catch (cause) {
-        throw new Error(
+        throw new PackagesUnreachable(
           `Debian ${release}'s package lists do not name ${name}. Check the network and try again; ` +
             `if it stays so, remove ${folder} and try once more.`,
           { cause },
@@ -113,6 +118,11 @@ export async function openApt({ folder, release, architectures, log }: AptOption
               missing.filter((one) => !existsSync(join(packageFolder, fileName(one)))),
             );
           });
+        } catch (cause) {
+          throw new PackagesUnreachable(
+            `Packages could not be fetched (${firstErrors(cause)}). Check the network and try again.`,
+            { cause },
+          );
         } finally {
           await rm(incoming, { recursive: true, force: true });
         }

@@ -56,12 +56,14 @@ export async function writeRootPartition(tools: HostTools, partition: RootPartit
     { env },
   );
 
-  // mke2fs takes each file's owner and time of change from the host.
+  // mke2fs takes each file's owner and its times of change and of its own reading from the host.
   const changes = ["", ...names].flatMap((name) => {
     const path = `/${relative(".", name)}`;
     return [
       `set_inode_field "${path}" uid 0`,
       `set_inode_field "${path}" gid 0`,
+      `set_inode_field "${path}" atime @${timeSeconds}`,
+      `set_inode_field "${path}" atime_extra 0`,
       `set_inode_field "${path}" ctime @${timeSeconds}`,
       `set_inode_field "${path}" ctime_extra 0`,
     ];
