@@ -1,6 +1,7 @@
 import {
   ByreError,
   createBlobFile,
+  type IndexedDbFile,
   openIndexedDbFile,
   openQcow2,
   probeImage,
@@ -82,8 +83,9 @@ async function copyFile(file: File, progress: Progress, signal: AbortSignal): Pr
   const key = `copy ${file.name}`;
   const fileId = newId();
   const source = createBlobFile(file, { name });
-  const target = await openIndexedDbFile({ database: await blockStore(), fileId, name, create: true });
+  let target: IndexedDbFile | undefined;
   try {
+    target = await openIndexedDbFile({ database: await blockStore(), fileId, name, create: true });
     target.truncate(file.size);
     for (let offsetBytes = 0; offsetBytes < file.size; offsetBytes += PIECE_BYTES) {
       if (signal.aborted) throw cancelled();
@@ -98,7 +100,7 @@ async function copyFile(file: File, progress: Progress, signal: AbortSignal): Pr
     await target.close();
     progress.finish(key);
   } catch (error) {
-    await target.close();
+    await target?.close();
     await deleteFiles([fileId]);
     throw withRoomHint(toByreError(error), file);
   }

@@ -74,10 +74,14 @@ function createOpener(): Opener {
     current?.abort.abort();
     const abort = new AbortController();
     const before = current?.opening.catch(() => {});
+    const progress = createProgress();
+    const opened = { phase: "opening", request, progress, cancel: () => abort.abort() } as const;
+    // At once: whoever looks next must see that something is being opened.
+    become(opened);
     const opening = (async () => {
       // Two openings never overlap: the first may still hold a lock, or half-made files.
       await before;
-      return openNow(request, options, abort);
+      return openNow(opened, options, abort);
     })();
     current = { key, opening, abort };
     const mine = current;
@@ -89,22 +93,24 @@ function createOpener(): Opener {
   }
 
   async function openNow(
-    request: OpenRequest,
+    opening: Extract<OpenState, { phase: "opening" }>,
     options: OpenOptions,
     abort: AbortController,
   ): Promise<MachineSession> {
     const { signal } = abort;
+    const { request, progress } = opening;
     try {
       if (here) {
         const accepted = here.session.state === "stopped" || options.unattended;
         if (!accepted) await ask(request, here.session, abort);
+        if (!signal.aborted) become(opening);
         await close();
       }
-      const progress = createProgress();
       const { openMachine } = await import("./open-machine.ts");
-      if (!signal.aborted) become({ phase: "opening", request, progress, cancel: () => abort.abort() });
       const session = await openMachine(request, { progress, signal });
       here = { session, request };
+      // Done: whoever asks for something else now does not call this one off.
+      if (current?.abort === abort) current = undefined;
       become({ phase: "open", ...here });
       return session;
     } catch (error) {

@@ -1,0 +1,130 @@
+import type { Page } from "@playwright/test";
+import axe from "axe-core";
+import { expect, openLink, pick, test, waitForSerial, waitForState } from "./byre-test.ts";
+import { guestImage } from "./images.ts";
+
+const BANNER = "tiny guest ready";
+
+async function violations(page: Page): Promise<string[]> {
+  // Not a script element: the page's policy would not run it.
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() =>
+    (window as unknown as { axe: typeof axe }).axe.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    }),
+  );
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test.describe(`in ${colorScheme}`, () => {
+    test.use({ colorScheme });
+
+    test("gallery, failure, machine and its states have no axe violations", async ({ page, images }) => {
+      await page.goto("/");
+      await expect(page.getByText("None yet")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      await pick(page, { "bad.qcow2": Buffer.from("no image") });
+      await expect(page.getByRole("alert")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      images.files.set("guest.qcow2", { bytes: await guestImage() });
+      await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);
+      await waitForSerial(page, BANNER);
+      await expect(page.locator(".xterm-rows")).toContainText(BANNER);
+      expect(await violations(page)).toEqual([]);
+
+      await page.setViewportSize({ width: 320, height: 640 });
+      await page.getByRole("button", { name: "Statistics" }).click();
+      expect(await violations(page)).toEqual([]);
+
+      await page.evaluate(() => window.byre.machine?.powerOff());
+      await expect(page.getByRole("button", { name: "Start again" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      await page.getByRole("button", { name: "All machines" }).first().click();
+      await page.getByRole("button", { name: "guest: more" }).click();
+      await page.getByRole("button", { name: "Delete" }).click();
+      await expect(page.getByText("Delete guest?")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+    });
+  });
+}
+
+test("everything can be done with the keyboard alone", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.goto("/");
+
+  await tabTo(page, "Start guest");
+  await page.keyboard.press("Enter");
+  await waitForSerial(page, BANNER);
+  // The guest's screen has the keyboard at first; Tab is the guest's, one combination leads out.
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  await page.keyboard.press("Tab");
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  await page.keyboard.press("Control+Alt+KeyG");
+  await expect(page.getByText("Keys: this page")).toBeVisible();
+
+  await page.keyboard.press("Tab");
+  await expect(page.getByRole("button", { name: "Pause" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await waitForState(page, "paused");
+  await page.keyboard.press("Enter");
+  await waitForState(page, "running");
+
+  await tabTo(page, /Guest screen/);
+  await page.keyboard.press("Control+Alt+KeyG");
+  await page.locator(".xterm-helper-textarea").focus();
+  await expect(page.getByText("Keys: terminal")).toBeVisible();
+  await page.keyboard.type("Etyped");
+  await page.keyboard.press("Control+j");
+  await expect(page.locator(".xterm-rows")).toContainText("typed");
+  await page.keyboard.press("Control+Alt+KeyG");
+  await page.keyboard.press("Enter");
+  await expect(page).toHaveURL(/#\/$/);
+});
+
+test("the theme is chosen with one button and kept", async ({ page }) => {
+  await page.goto("/");
+  const button = page.getByRole("button", { name: /^Colours/ });
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await button.click();
+  const light = await ground();
+  await button.click();
+  await expect(button).toHaveAccessibleName(/^Colours: dark/);
+  const dark = await ground();
+  expect(dark).not.toBe(light);
+  await page.reload();
+  await expect(button).toHaveAccessibleName(/^Colours: dark/);
+  expect(await ground()).toBe(dark);
+});
+
+for (const width of [320, 768, 1440, 3840]) {
+  test(`nothing is wider than a window of ${width}`, async ({ page, images }) => {
+    images.files.set("a-machine-with-quite-a-long-name-of-its-own.qcow2", { bytes: await guestImage() });
+    await page.setViewportSize({ width, height: 800 });
+    await openLink(
+      page,
+      `#/run?image=${images.url("a-machine-with-quite-a-long-name-of-its-own.qcow2")}&memory=32`,
+    );
+    await waitForSerial(page, BANNER);
+    const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(await overflow()).toBeLessThanOrEqual(0);
+    await page.getByRole("button", { name: "All machines" }).click();
+    await page.getByRole("button", { name: /: more$/ }).click();
+    expect(await overflow()).toBeLessThanOrEqual(0);
+  });
+}
+
+async function tabTo(page: Page, name: string | RegExp): Promise<void> {
+  const wanted = page.getByRole("button", { name }).or(page.getByRole("application", { name }));
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press("Tab");
+    if (await wanted.evaluate((element) => element === document.activeElement)) return;
+  }
+  throw new Error(`Tab does not lead to ${name}`);
+}
