@@ -47,6 +47,8 @@ export const COMMAND_LINE = [
   "console=tty0",
   "console=ttyS0,115200",
   "quiet",
+  // v86 has no machine checks, and the kernel would say so as an error on every boot.
+  "loglevel=3",
   // A freed page reads as zeros: a saved machine is half the size. Zeroing it once more on allocation is waste.
   "init_on_free=1",
   "init_on_alloc=0",
