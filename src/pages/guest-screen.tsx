@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 import type { MachineSession } from "../open/machine-session.ts";
-import { fitScreen, type ScreenFit } from "./fit-screen.ts";
+import { fitScreen } from "./fit-screen.ts";
 import styles from "./guest-screen.module.css";
 
 export interface GuestScreenProps {
@@ -62,9 +62,10 @@ export function GuestScreen({ session, onKeys }: GuestScreenProps) {
 function applyFit(outer: HTMLElement, screen: HTMLElement): void {
   const canvas = screen.querySelector("canvas");
   if (!canvas || outer.clientWidth === 0) return;
-  const fit: ScreenFit = fitScreen(
+  const padding = 2 * Number.parseFloat(getComputedStyle(outer).paddingTop);
+  const fit = fitScreen(
     { width: canvas.width, height: canvas.height },
-    { width: outer.clientWidth, height: outer.clientHeight },
+    { width: outer.clientWidth - padding, height: outer.clientHeight - padding },
     devicePixelRatio,
   );
   outer.style.setProperty("--guest-width", `${fit.width}px`);

@@ -1,7 +1,6 @@
 import { useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
-import { goTo } from "../components/page-location.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 
 export interface MachineProblemProps {
@@ -18,12 +17,9 @@ export function MachineProblem({ session, state, run }: MachineProblemProps) {
       <Notice
         tone="neutral"
         actions={
-          <>
-            <Button look="primary" onPress={() => run(() => session.reset())}>
-              Start again
-            </Button>
-            <Button onPress={() => goTo("/")}>All machines</Button>
-          </>
+          <Button look="primary" onPress={() => run(() => session.reset())}>
+            Start again
+          </Button>
         }
       >
         <p>

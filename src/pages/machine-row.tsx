@@ -1,4 +1,4 @@
-import { Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
+import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatAgo, formatBytes } from "../components/format.ts";
@@ -65,7 +65,7 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
         </div>
         <div className={styles.actions}>
           <Button onPress={open} aria-label={state ? `Go to ${name}` : `Start ${name}`}>
-            <Play size={16} aria-hidden="true" />
+            {state ? <ArrowRight size={16} aria-hidden="true" /> : <Play size={16} aria-hidden="true" />}
             {state ? "Go to" : "Start"}
           </Button>
           <Button

@@ -1,5 +1,4 @@
 import { ArrowLeft, Download, Maximize, Pause, Play, Power, RotateCcw } from "lucide-react";
-import type { RefObject } from "react";
 import { Toolbar } from "react-aria-components/Toolbar";
 import { Button } from "../components/button.tsx";
 import { goTo } from "../components/page-location.ts";
@@ -12,10 +11,10 @@ export interface MachineToolbarProps {
   session: MachineSession;
   state: MachineSession["state"];
   run: (action: () => Promise<unknown>) => void;
-  fullScreenOf: RefObject<HTMLElement | null>;
+  onFullScreen: () => Promise<void>;
 }
 
-export function MachineToolbar({ session, state, run, fullScreenOf }: MachineToolbarProps) {
+export function MachineToolbar({ session, state, run, onFullScreen }: MachineToolbarProps) {
   const on = state === "running" || state === "paused";
   return (
     <header className={styles.header}>
@@ -44,7 +43,7 @@ export function MachineToolbar({ session, state, run, fullScreenOf }: MachineToo
           <Power size={17} aria-hidden="true" />
           <span className={styles.label}>Power off</span>
         </Button>
-        <Button look="quiet" onPress={() => run(async () => fullScreenOf.current?.requestFullscreen())}>
+        <Button look="quiet" onPress={() => run(onFullScreen)}>
           <Maximize size={17} aria-hidden="true" />
           <span className={styles.label}>Full screen</span>
         </Button>

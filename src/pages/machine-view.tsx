@@ -24,10 +24,16 @@ export function MachineView({ session }: { session: MachineSession }) {
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
   const page = useRef<HTMLDivElement>(null);
-  const panels = useRef<HTMLDivElement>(null);
+  const screen = useRef<HTMLElement>(null);
+  const terminal = useRef<HTMLElement>(null);
+  const lastKeys = useRef<"screen" | "terminal">("screen");
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
 
+  const keysGoTo = (target: KeyTarget) => {
+    setKeys(target);
+    if (target) lastKeys.current = target;
+  };
   const run = (action: () => Promise<unknown>) => {
     setFailure(undefined);
     // What stopped the machine is shown by its state; the rest is said here.
@@ -38,7 +44,15 @@ export function MachineView({ session }: { session: MachineSession }) {
 
   return (
     <div className={styles.page} ref={page} data-fills-window>
-      <MachineToolbar session={session} state={state} run={run} fullScreenOf={panels} />
+      <MachineToolbar
+        session={session}
+        state={state}
+        run={run}
+        onFullScreen={async () => {
+          const panel = lastKeys.current === "terminal" ? terminal : screen;
+          await panel.current?.requestFullscreen();
+        }}
+      />
       <main className={styles.main}>
         <h1 className="visually-hidden">{session.name}</h1>
         {session.notes.map((note) => (
@@ -48,14 +62,20 @@ export function MachineView({ session }: { session: MachineSession }) {
         ))}
         {failure && <Notice tone="danger">{failure}</Notice>}
         <MachineProblem session={session} state={state} run={run} />
-        <ViewSwitch view={view} onChange={setView} />
-        <div className={styles.panels} data-view={view} ref={panels}>
-          <section className={styles.screen} aria-label="Screen">
-            <GuestScreen session={session} onKeys={(on) => setKeys(on ? "screen" : undefined)} />
+        <ViewSwitch
+          view={view}
+          onChange={(next) => {
+            setView(next);
+            lastKeys.current = next;
+          }}
+        />
+        <div className={styles.panels} data-view={view}>
+          <section className={styles.screen} aria-label="Screen" ref={screen}>
+            <GuestScreen session={session} onKeys={(on) => keysGoTo(on ? "screen" : undefined)} />
           </section>
-          <section className={styles.terminal} aria-label="Serial terminal">
+          <section className={styles.terminal} aria-label="Serial terminal" ref={terminal}>
             <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
-              <SerialTerminal session={session} onKeys={(on) => setKeys(on ? "terminal" : undefined)} />
+              <SerialTerminal session={session} onKeys={(on) => keysGoTo(on ? "terminal" : undefined)} />
             </Suspense>
           </section>
         </div>

@@ -10,7 +10,10 @@ export function StorageLine({ storedBytes }: { storedBytes: number }) {
     navigator.storage?.persisted?.().then(setPersisted, () => {});
   }, []);
   const ask = () => {
-    navigator.storage.persist().then((granted) => setPersisted(granted || "refused"));
+    navigator.storage.persist().then(
+      (granted) => setPersisted(granted || "refused"),
+      () => setPersisted("refused"),
+    );
   };
   return (
     <p className={styles.line}>
