@@ -64,13 +64,18 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
           </p>
         </div>
         <div className={styles.actions}>
-          <Button onPress={open} aria-label={state ? `Go to ${name}` : `Start ${name}`}>
+          <Button
+            onPress={open}
+            isDisabled={mode.kind === "working"}
+            aria-label={state ? `Go to ${name}` : `Start ${name}`}
+          >
             {state ? <ArrowRight size={16} aria-hidden="true" /> : <Play size={16} aria-hidden="true" />}
             {state ? "Go to" : "Start"}
           </Button>
           <Button
             look="quiet"
             iconOnly
+            isDisabled={mode.kind === "working"}
             aria-label={`${name}: more`}
             aria-expanded={mode.kind === "more"}
             onPress={() => setMode({ kind: mode.kind === "rest" ? "more" : "rest" })}
