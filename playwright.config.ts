@@ -1,8 +1,8 @@
 import { defineConfig, devices } from "@playwright/test";
 import { chromiumArguments, chromiumPath } from "./disk/testing/chromium.ts";
 
-/** Not the port of `npm start`, so that both can be up. */
-const PORT = 5318;
+/** Not the port of `npm start`, so that both can be up; E2E_PORT for a second run beside the first. */
+const PORT = Number(process.env.E2E_PORT ?? 5318);
 const executablePath = chromiumPath();
 
 export default defineConfig({
