@@ -33,7 +33,8 @@ test.beforeAll(async () => {
 
 test.afterAll(async () => {
   await server.close();
-  rmSync(directory, { recursive: true, force: true });
+  // The killed browser's helpers may still be writing to its profile.
+  rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
 });
 
 test("a browser killed in mid-write leaves a clean overlay with every flushed sector", async ({
