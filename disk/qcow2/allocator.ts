@@ -37,10 +37,6 @@ export class Allocator {
     this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
   }
 
-  get hasPendingFrees(): boolean {
-    return this.pendingFrees.size > 0;
-  }
-
   /**
    * Finds free clusters, lowest first. Changes no count; may grow the refcount structures, which is a whole
    * operation of its own.
