@@ -12,6 +12,46 @@ import {
   zlibInflateInit2,
 } from "pako";
 
+/**
+ * What one compression type does with a cluster. Everything that waits (loading a decoder) is done before:
+ * these calls are synchronous, so that an operation of the device stays within one turn.
+ */
+export interface ClusterCodec {
+  /**
+   * Unpacks one cluster. What follows the compressed data is not looked at: its length is only known in
+   * whole sectors.
+   *
+   * @returns the plain cluster; undefined when the data is damaged, or is not exactly one cluster.
+   */
+  decompress(input: Uint8Array, clusterSizeBytes: number): Uint8Array | undefined;
+
+  /**
+   * Packs one cluster.
+   *
+   * @param level zlib 1 to 9, zstd 1 to 22: from fast to small. Default: the library's own.
+   * @returns the compressed data, or undefined when it would not be smaller than the cluster.
+   */
+  compress(cluster: Uint8Array, level?: number): Uint8Array | undefined;
+}
+
+/** The compression type of most images, ready at once. */
+export const zlibCodec: ClusterCodec = {
+  decompress: (input, clusterSizeBytes) => inflateCluster(input, clusterSizeBytes),
+  compress: (cluster, level) => deflateCluster(cluster, level),
+};
+
+/**
+ * The codec of an image's compression type. The zstd decoder is loaded when first asked for, so that pages
+ * that meet no zstd image do not fetch it.
+ *
+ * @throws ByreError INTERNAL when the zstd decoder cannot be started.
+ */
+export async function loadCodec(type: "zlib" | "zstd"): Promise<ClusterCodec> {
+  if (type === "zlib") return zlibCodec;
+  const { loadZstd } = await import("./zstd.ts");
+  return loadZstd();
+}
+
 /** QEMU reads windows of up to 15 bits. Negative: raw deflate, no zlib header. */
 const INFLATE_WINDOW_BITS = -15;
 /** The format's window for what is written. */
