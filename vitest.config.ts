@@ -22,7 +22,7 @@ export default defineConfig({
       },
       {
         // Found by the scanner only once a test has run otherwise, which reloads the page under it.
-        optimizeDeps: { include: ["fast-check", "idb", "pako", "v86"] },
+        optimizeDeps: { include: ["@hpcc-js/wasm-zstd", "fast-check", "idb", "pako", "v86"] },
         test: {
           name: "browser",
           include: ["**/*.browser.test.{ts,tsx}"],
