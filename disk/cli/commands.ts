@@ -1,0 +1,27 @@
+import type { Command } from "commander";
+import type { Out } from "./out.ts";
+
+/**
+ * Turns a command's words into what commander is to see, for the few arguments that are no options though
+ * they look like one (`resize disk.qcow2 -1G`).
+ */
+export type PrepareArguments = (words: readonly string[]) => readonly string[];
+
+/** What the module of a command exports. */
+export interface CommandModule {
+  createCommand(out: Out): Command;
+  readonly prepareArguments?: PrepareArguments;
+}
+
+interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<CommandModule>;
+}
+
+/**
+ * Every command, each in a module of its own that is loaded only when it is asked for: `byre info` is to be
+ * there in the time a person does not notice.
+ */
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  info: { summary: "say what an image is", load: () => import("./info.ts") },
+};

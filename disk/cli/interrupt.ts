@@ -1,0 +1,51 @@
+import { ExitCode, ExitError } from "./exit.ts";
+import type { Out } from "./out.ts";
+
+/** Signals that ask a command to end: Ctrl-C, and what a shutdown sends. */
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+export interface InterruptOptions {
+  /** What is left behind if the command ends now, as a sentence about a file by its name. Asked then. */
+  readonly leaves: () => string;
+  /** Puts away what a command leaves (a half-made output); called once, when the command is being ended. */
+  readonly cleanUp?: () => void;
+  /**
+   * The work looks at its signal and ends by itself, by throwing. Else it is ended where it stands, which is
+   * right where any moment leaves a whole or a mendable file. A second Ctrl-C ends either at once.
+   */
+  readonly cooperative?: boolean;
+}
+
+/**
+ * Runs work that Ctrl-C may end, and then says what it leaves behind.
+ *
+ * @param work gets a signal; `signal.throwIfAborted()` between steps ends it.
+ * @throws ExitError 130 when interrupted; what the work throws.
+ */
+export async function interruptible<Result>(
+  out: Out,
+  options: InterruptOptions,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const controller = new AbortController();
+  const endNow = () => {
+    out.err(`\nbyre: interrupted. ${options.leaves()}\n`);
+    options.cleanUp?.();
+    process.exit(ExitCode.INTERRUPTED);
+  };
+  const onSignal = () => {
+    if (!options.cooperative || controller.signal.aborted) endNow();
+    controller.abort(new ExitError(ExitCode.INTERRUPTED));
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  try {
+    return await work(controller.signal);
+  } catch (error) {
+    if (!controller.signal.aborted) throw error;
+    const leaves = options.leaves();
+    options.cleanUp?.();
+    throw new ExitError(ExitCode.INTERRUPTED, `interrupted. ${leaves}`);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  }
+}
