@@ -1,6 +1,128 @@
 import { Command } from "commander";
+import type { BlockFile } from "../block-file.ts";
+import { ByreError } from "../errors.ts";
+import {
+  addImageOptions,
+  helpText,
+  type ImageOptionValues,
+  imageOptionsOf,
+  outputOption,
+} from "./common-options.ts";
+import { type ImageInfo, qcow2ImageInfo, rawImageInfo } from "./image-info.ts";
+import type { FileSpec, ImageSpec } from "./image-spec.ts";
+import { infoText } from "./info-text.ts";
+import {
+  backingSpec,
+  type OpenImageOptions,
+  openFileSpec,
+  parseImageSpec,
+  requestedFormat,
+} from "./open-image.ts";
 import type { Out } from "./out.ts";
+import { probeFormat } from "./probe-format.ts";
+import { qemuJson } from "./qemu-json.ts";
+import { readHeader, readSnapshots } from "./read-header.ts";
+
+/** As the driver: longer chains are refused. */
+const MAX_CHAIN = 64;
+
+export interface InfoOptions extends OpenImageOptions {
+  readonly output: "human" | "json";
+  readonly backingChain?: boolean | undefined;
+}
 
 export function createCommand(out: Out): Command {
-  return new Command("info").action(() => out.out(""));
+  const command = new Command("info")
+    .description("Says what an image is: format, sizes, snapshots, what is behind it.")
+    .argument("<file>", "the image")
+    .addOption(outputOption())
+    .option("--backing-chain", "go on with what is behind it, and behind that");
+  return addImageOptions(command)
+    .addHelpText(
+      "after",
+      helpText(
+        [
+          "byre info disk.qcow2",
+          "byre info --backing-chain --output=json overlay.qcow2",
+          "byre info tar:disks.tar/disk.qcow2",
+        ],
+        { 0: "it was said", 1: "the image cannot be opened, or its tables make no sense" },
+      ),
+    )
+    .action(async (file: string, values: ImageOptionValues & InfoOptions) => {
+      await info(
+        file,
+        { ...imageOptionsOf(values), output: values.output, backingChain: values.backingChain },
+        out,
+      );
+    });
+}
+
+/** Prints what an image is. Of what it names, only with `backingChain` is anything opened. */
+export async function info(spec: string, options: InfoOptions, out: Out): Promise<void> {
+  const chain = await imageInfoChain(spec, options);
+  if (options.output === "human") out.out(chain.map(infoText).join("\n"));
+  else out.out(`${qemuJson(options.backingChain ? chain : chain[0])}\n`);
+}
+
+async function imageInfoChain(spec: string, options: InfoOptions): Promise<ImageInfo[]> {
+  let image = parseImageSpec(spec, options);
+  let format = requestedFormat(spec, image, options);
+  const chain: ImageInfo[] = [];
+  const seen = new Set<string>();
+  for (;;) {
+    const key = JSON.stringify(image.file);
+    if (seen.has(key) || chain.length >= MAX_CHAIN)
+      throw new ByreError("BACKING_LOOP", `Backing file '${image.filename}' creates an infinite loop.`, {
+        file: image.filename,
+      });
+    seen.add(key);
+    const one = await imageInfo(image, format);
+    chain.push(one.info);
+    if (!options.backingChain || one.backing === undefined) return chain;
+    image = one.backing;
+    format = requestedFormat(image.filename, image, {});
+  }
+}
+
+async function imageInfo(
+  image: ImageSpec,
+  requested: ReturnType<typeof requestedFormat>,
+): Promise<{ info: ImageInfo; backing?: ImageSpec }> {
+  const file = await openFileSpec(image.file);
+  try {
+    const format = requested ?? (await probeFormat(file));
+    if (format === "raw") return { info: rawImageInfo(image.file, image.filename, file) };
+    return await qcow2Info(image, file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function qcow2Info(
+  image: ImageSpec,
+  file: BlockFile,
+): Promise<{ info: ImageInfo; backing?: ImageSpec }> {
+  const header = await readHeader(file);
+  const snapshots = await readSnapshots(file, header);
+  const backing = header.backingName === undefined ? undefined : backingOf(image.file, header.backingName);
+  const info = qcow2ImageInfo(image.file, image.filename, {
+    header,
+    snapshots,
+    bitmaps: [],
+    backingPath: backing?.filename,
+  });
+  if (!backing) return { info };
+  const { backingFormat } = header;
+  return { info, backing: { ...backing, ...(backingFormat !== undefined && { format: backingFormat }) } };
+}
+
+function backingOf(overlay: FileSpec, name: string): ImageSpec | undefined {
+  try {
+    const file = backingSpec(overlay, name);
+    return { file, filename: file.kind === "path" ? file.path : name };
+  } catch {
+    // A name that means nothing to us is still a name to report.
+    return undefined;
+  }
 }
