@@ -1,4 +1,4 @@
-import type { BlockDevice } from "../disk/index.ts";
+import type { BlockDevice, BlockStatus } from "../disk/index.ts";
 
 const PAGE_BYTES = 1024 * 1024;
 
@@ -71,6 +71,25 @@ export class RamDisk implements BlockDevice {
 
   async write(offsetBytes: number, data: Uint8Array): Promise<void> {
     this.writeNow(offsetBytes, data);
+  }
+
+  async writeZeroes(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.writeNow(offsetBytes, new Uint8Array(lengthBytes));
+  }
+
+  discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return this.writeZeroes(offsetBytes, lengthBytes);
+  }
+
+  async blockStatus(_offsetBytes: number, lengthBytes: number): Promise<BlockStatus> {
+    return {
+      lengthBytes,
+      allocated: true,
+      zero: false,
+      data: true,
+      compressed: false,
+      hostOffsetBytes: undefined,
+    };
   }
 
   async flush(): Promise<void> {

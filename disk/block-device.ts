@@ -2,6 +2,27 @@
  * The upper seam of the block layer: a *device* is what a guest sees, a flat range of bytes, whatever
  * image format lies below it.
  */
+
+/** What a device's own layer says of a run of guest bytes. The words are QEMU's block status. */
+export interface BlockStatus {
+  /** Bytes, from the offset asked on, that share this status; at least 1, within the range asked. */
+  readonly lengthBytes: number;
+  /** This layer says what the bytes are. If not, they are the backing device's, or zeros without one. */
+  readonly allocated: boolean;
+  /** They read as zeros, on this layer's word alone. */
+  readonly zero: boolean;
+  /** Bytes are stored here for them. */
+  readonly data: boolean;
+  readonly compressed: boolean;
+  /** Where the plain bytes stand in this layer's file; undefined when there are none, or packed or encrypted. */
+  readonly hostOffsetBytes: number | undefined;
+}
+
+export interface WriteZeroesOptions {
+  /** Lets go of the room the bytes took. Default: it is kept in reserve, where the format can. */
+  unmap?: boolean;
+}
+
 export interface BlockDevice {
   /** For messages: the name of the file it was opened over. */
   readonly name: string;
@@ -42,6 +63,29 @@ export interface BlockDevice {
    *   parts, each wholly or not at all; writing the same data again completes it.
    */
   write(offsetBytes: number, data: Uint8Array): Promise<void>;
+
+  /**
+   * Makes a range read as zeros, without writing them where the format can say so.
+   *
+   * @throws ByreError as `write`.
+   */
+  writeZeroes(offsetBytes: number, lengthBytes: number, options?: WriteZeroesOptions): Promise<void>;
+
+  /**
+   * Lets go of the room of a range. What is wholly inside reads as zeros then, where that can be said without
+   * writing; the rest (parts of clusters at the ends, version 2 images over a backing file) stays as it is.
+   *
+   * @throws ByreError as `write`.
+   */
+  discard(offsetBytes: number, lengthBytes: number): Promise<void>;
+
+  /**
+   * How the first bytes of a range are stored, and how many of them alike.
+   *
+   * @param lengthBytes at least 1.
+   * @throws ByreError as `read`.
+   */
+  blockStatus(offsetBytes: number, lengthBytes: number): Promise<BlockStatus>;
 
   /**
    * Makes every write that completed before this call durable.

@@ -41,10 +41,11 @@ export class Allocator {
    * Finds free clusters, lowest first. Changes no count; may grow the refcount structures, which is a whole
    * operation of its own.
    *
+   * @param contiguous one after the other, for a table of several clusters.
    * @returns `count` cluster indexes, or undefined after noting needs.
    * @throws ByreError TOO_LARGE when the format has no room left, CORRUPT when the counts are damaged.
    */
-  findFree(count: number, needs: Need[]): number[] | undefined {
+  findFree(count: number, needs: Need[], contiguous = false): number[] | undefined {
     const found: number[] = [];
     let index = this.firstMaybeFree;
     while (found.length < count) {
@@ -64,15 +65,20 @@ export class Allocator {
       if (!counts) return undefined;
       const { slice, firstIndex, endIndex } = counts;
       for (; index < endIndex && found.length < count; index++)
-        if (readRefcount(slice.bytes, index - firstIndex, this.image.refcountOrder) === 0) found.push(index);
+        if (readRefcount(slice.bytes, index - firstIndex, this.image.refcountOrder) === 0) {
+          if (contiguous && found.length > 0 && found.at(-1) !== index - 1) found.length = 0;
+          found.push(index);
+        }
     }
-    this.firstMaybeFree = found[0] ?? this.firstMaybeFree;
-    if (found[0] === 0)
-      throw this.image.corrupt(
-        "the refcount of the header's cluster is 0",
-        this.image.refcountTableOffsetBytes,
-      );
+    // What was passed over for a run may still do for single clusters.
+    if (!contiguous) this.firstMaybeFree = found[0] ?? this.firstMaybeFree;
+    for (const cluster of found) this.checkNotMetadata(cluster);
     return found;
+  }
+
+  /** Everything may be free again: the counts were changed in bulk. */
+  forgetCounts(): void {
+    this.firstMaybeFree = 0;
   }
 
   /**
@@ -234,6 +240,7 @@ export class Allocator {
     const entry = new Uint8Array(8);
     writeU64(viewOf(entry), 0, offsetBytes);
     image.file.write(image.refcountTableOffsetBytes + entryBytes, entry, WriteStage.REFCOUNT_TABLE);
+    image.metadata.set(blockIndex, "refcount block");
     return true;
   }
 
@@ -300,6 +307,17 @@ export class Allocator {
     // the header goes last: so on a file without transactions the new table must be on disk first.
     image.requireBarrier();
     return image.passBarrier(needs);
+  }
+
+  /** @throws ByreError CORRUPT when the counts say free of a cluster that holds the image's structures. */
+  private checkNotMetadata(index: number): void {
+    const { image } = this;
+    const what = image.metadata.get(index);
+    if (what === undefined) return;
+    throw image.corrupt(
+      `preventing invalid allocation of a cluster in use (its refcount is 0, yet it holds the ${what})`,
+      index * image.clusterSizeBytes,
+    );
   }
 
   private uncounted(index: number): ByreError {

@@ -46,14 +46,10 @@ async function lastReferenced(image: Qcow2Image): Promise<number> {
     // A table that is cut itself says enough.
     if (l2Offset + clusterSizeBytes > file.sizeBytes) return Math.max(last, file.sizeBytes);
     await file.read(l2Offset, table);
-    for (let entryAt = 0; entryAt < clusterSizeBytes; entryAt += ENTRY_BYTES) {
-      const entry = decodeL2Entry(
-        view.getUint32(entryAt),
-        view.getUint32(entryAt + 4),
-        image.clusterBits,
-        image.hasZeroClusters,
-      );
-      if (entry.kind === "data" || entry.kind === "compressed") last = Math.max(last, entry.hostOffsetBytes);
+    for (let entryAt = 0; entryAt < clusterSizeBytes; entryAt += image.entryBytes) {
+      const entry = decodeL2Entry(view.getUint32(entryAt), view.getUint32(entryAt + 4), image.clusterBits);
+      // A cluster in reserve under a zero flag may lie past the end.
+      if (entry.kind === "compressed" || entry.zeros === 0) last = Math.max(last, entry.hostOffsetBytes);
     }
   }
   return last;

@@ -24,6 +24,10 @@ export const MAX_BACKING_FORMAT_BYTES = 15;
 
 /** Bytes of an L1, L2 (not extended) or refcount table entry. */
 export const ENTRY_BYTES = 8;
+/** Subclusters of a cluster, with extended L2 entries. */
+export const SUBCLUSTERS = 32;
+/** With extended L2 entries a cluster has at least 16 KiB, so that a subcluster is no less than a sector. */
+export const MIN_EXTENDED_CLUSTER_BITS = 14;
 /** Unit of a compressed cluster's length. */
 export const SECTOR_BYTES = 512;
 
@@ -34,6 +38,8 @@ export const IncompatibleFeature = {
   COMPRESSION_TYPE: 3,
   EXTENDED_L2: 4,
 } as const;
+
+export const CryptMethod = { NONE: 0, AES: 1, LUKS: 2 } as const;
 
 export const CompatibleFeature = { LAZY_REFCOUNTS: 0 } as const;
 

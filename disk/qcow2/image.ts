@@ -1,10 +1,32 @@
 import { type BlockFile, WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
-import { ENTRY_BYTES, HeaderField } from "./format.ts";
+import type { ClusterCodec } from "./compression.ts";
+import type { ClusterCipher } from "./crypt.ts";
+import { ENTRY_BYTES, HeaderField, IncompatibleFeature, SUBCLUSTERS } from "./format.ts";
 import type { Qcow2Header } from "./header.ts";
 import type { Need } from "./needs.ts";
+import { type MetadataClusters, mapMetadata } from "./overlap.ts";
+import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { TableCache } from "./table-cache.ts";
 import { viewOf, writeU64 } from "./u64.ts";
+
+/** What an image is opened from. */
+export interface ImageParts {
+  readonly file: BlockFile;
+  readonly header: Qcow2Header;
+  /** Content of the active L1 table. */
+  readonly l1: Uint8Array;
+  /** Content of the refcount table. */
+  readonly refcountTable: Uint8Array;
+  readonly snapshots: readonly Qcow2Snapshot[];
+  readonly codec: ClusterCodec;
+  readonly cipher: ClusterCipher | undefined;
+}
+
+/** Whether an incompatible feature bit is set. */
+export function hasIncompatible(header: Qcow2Header, bit: number): boolean {
+  return ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
+}
 
 /**
  * An open qcow2 file: its header and first-level tables whole in memory, second-level tables through a
@@ -14,33 +36,55 @@ export class Qcow2Image {
   readonly clusterBits: number;
   readonly clusterSizeBytes: number;
   readonly refcountOrder: number;
+  /** L2 entries of 16 bytes, each for 32 subclusters. */
+  readonly extendedL2: boolean;
+  /** Bytes of an L2 entry. */
+  readonly entryBytes: number;
+  /** Entries of one L2 table. */
+  readonly l2Entries: number;
+  /** Guest bytes that one L2 table covers. */
+  readonly l2ReachBytes: number;
+  /** Units of a cluster that are stored apart: 32 with extended L2 entries, else 1. */
+  readonly subclusters: number;
+  readonly subclusterSizeBytes: number;
   readonly tables: TableCache;
-  /** The active L1 table, kept equal to the file. */
-  readonly l1: DataView;
-  readonly l1OffsetBytes: number;
+  readonly file: BlockFile;
+  /** As the file's header stands; replaced whole when it changes. */
+  header: Qcow2Header;
+  /** The active L1 table, kept equal to the file. Growth replaces it. */
+  l1: DataView;
+  l1OffsetBytes: number;
   /** The refcount table, kept equal to the file. Growth replaces it. */
   refcountTable: DataView;
   refcountTableOffsetBytes: number;
+  readonly codec: ClusterCodec;
+  readonly cipher: ClusterCipher | undefined;
+  /** The internal snapshots, as the table in the file has them. */
+  snapshots: readonly Qcow2Snapshot[];
+  private metadataClusters: MetadataClusters | undefined;
   private barrier = false;
 
-  /**
-   * @param l1 content of the active L1 table.
-   * @param refcountTable content of the refcount table.
-   */
-  constructor(
-    readonly file: BlockFile,
-    readonly header: Qcow2Header,
-    l1: Uint8Array,
-    refcountTable: Uint8Array,
-  ) {
+  constructor(parts: ImageParts) {
+    const { file, header } = parts;
+    this.file = file;
+    this.header = header;
     this.clusterBits = header.clusterBits;
     this.clusterSizeBytes = header.clusterSizeBytes;
     this.refcountOrder = header.refcountOrder;
+    this.extendedL2 = hasIncompatible(header, IncompatibleFeature.EXTENDED_L2);
+    this.entryBytes = this.extendedL2 ? 2 * ENTRY_BYTES : ENTRY_BYTES;
+    this.l2Entries = this.clusterSizeBytes / this.entryBytes;
+    this.l2ReachBytes = this.clusterSizeBytes * this.l2Entries;
+    this.subclusters = this.extendedL2 ? SUBCLUSTERS : 1;
+    this.subclusterSizeBytes = this.clusterSizeBytes / this.subclusters;
     this.tables = new TableCache(file, header.clusterSizeBytes);
-    this.l1 = viewOf(l1);
+    this.l1 = viewOf(parts.l1);
     this.l1OffsetBytes = header.l1OffsetBytes;
-    this.refcountTable = viewOf(refcountTable);
+    this.refcountTable = viewOf(parts.refcountTable);
     this.refcountTableOffsetBytes = header.refcountTableOffsetBytes;
+    this.codec = parts.codec;
+    this.cipher = parts.cipher;
+    this.snapshots = parts.snapshots;
   }
 
   /** Zero clusters exist from version 3 on. */
@@ -48,9 +92,20 @@ export class Qcow2Image {
     return this.header.version >= 3;
   }
 
-  /** Entries of one L2 table. */
-  get l2Entries(): number {
-    return this.clusterSizeBytes / ENTRY_BYTES;
+  get l1Entries(): number {
+    return this.l1.byteLength / ENTRY_BYTES;
+  }
+
+  /** The clusters that hold the image's own structures: nothing of the guest's may be written there. */
+  get metadata(): MetadataClusters {
+    this.metadataClusters ??= mapMetadata(this);
+    return this.metadataClusters;
+  }
+
+  /** What is kept in memory of the file's structures is no longer right: they were changed in bulk. */
+  forgetStructures(): void {
+    this.metadataClusters = undefined;
+    this.tables.clear();
   }
 
   /** Sets an L1 entry, in memory and in the file. `canSetL1` must have been asked in this turn. */
@@ -83,10 +138,21 @@ export class Qcow2Image {
     return false;
   }
 
-  /** Writes a 64-bit header field. */
-  setHeaderU64(fieldBytes: number, value: number): void {
+  /** Sets the incompatible feature bits, in memory and in the file. */
+  setIncompatibleFeatures(features: bigint): void {
+    this.writeHeaderU64(HeaderField.INCOMPATIBLE_FEATURES, features);
+    this.header = { ...this.header, incompatibleFeatures: features };
+  }
+
+  /** Sets the autoclear feature bits, in memory and in the file. */
+  setAutoclearFeatures(features: bigint): void {
+    this.writeHeaderU64(HeaderField.AUTOCLEAR_FEATURES, features);
+    this.header = { ...this.header, autoclearFeatures: features };
+  }
+
+  private writeHeaderU64(fieldBytes: number, value: bigint): void {
     const bytes = new Uint8Array(8);
-    writeU64(viewOf(bytes), 0, value);
+    viewOf(bytes).setBigUint64(0, value);
     this.file.write(fieldBytes, bytes, WriteStage.HEADER);
   }
 
@@ -98,16 +164,30 @@ export class Qcow2Image {
     this.file.write(HeaderField.REFCOUNT_TABLE_OFFSET, bytes, WriteStage.HEADER);
     this.refcountTable = viewOf(table);
     this.refcountTableOffsetBytes = offsetBytes;
+    this.header = {
+      ...this.header,
+      refcountTableOffsetBytes: offsetBytes,
+      refcountTableClusters: table.length / this.clusterSizeBytes,
+    };
+    this.metadataClusters = undefined;
   }
 
-  /** An error about this image at a place in its file. */
-  corrupt(what: string, offsetBytes: number, cause?: unknown): ByreError {
+  /** An error about this image's structures at a place in its file: not to be written to any more. */
+  corrupt(what: string, offsetBytes: number): ByreError {
     return new ByreError(
       "CORRUPT",
-      `${this.file.name}: ${what} (offset ${offsetBytes}). Check it with qemu-img check.`,
-      { file: this.file.name, offsetBytes },
-      cause,
+      `${this.file.name}: ${what} (offset ${offsetBytes}). Repair it with byre check -r all.`,
+      { file: this.file.name, offsetBytes, structural: true },
     );
+  }
+
+  /** An error about a guest's bytes: the structures are sound. */
+  damagedData(what: string, offsetBytes: number): ByreError {
+    return new ByreError("CORRUPT", `${this.file.name}: ${what} (offset ${offsetBytes}).`, {
+      file: this.file.name,
+      offsetBytes,
+      structural: false,
+    });
   }
 
   /**

@@ -8,6 +8,8 @@ export interface Qcow2Info {
   readonly clusterSizeBytes: number;
   readonly refcountBits: number;
   readonly compression: "zlib" | "zstd";
+  readonly encryption: "none" | "aes" | "luks";
+  readonly extendedL2: boolean;
   readonly lazyRefcounts: boolean;
   readonly dirty: boolean;
   readonly corrupt: boolean;
@@ -24,6 +26,8 @@ export function describeImage(header: Qcow2Header): Qcow2Info {
     clusterSizeBytes: header.clusterSizeBytes,
     refcountBits: 2 ** header.refcountOrder,
     compression: header.compressionType === 1 ? "zstd" : "zlib",
+    encryption: (["none", "aes", "luks"] as const)[header.cryptMethod] ?? "none",
+    extendedL2: incompatible(IncompatibleFeature.EXTENDED_L2),
     lazyRefcounts: ((header.compatibleFeatures >> BigInt(CompatibleFeature.LAZY_REFCOUNTS)) & 1n) === 1n,
     dirty: incompatible(IncompatibleFeature.DIRTY),
     corrupt: incompatible(IncompatibleFeature.CORRUPT),

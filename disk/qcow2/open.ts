@@ -2,13 +2,22 @@ import type { BlockDevice } from "../block-device.ts";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { openRawDevice } from "../raw/raw-device.ts";
+import { loadCodec } from "./compression.ts";
+import type { ClusterCipher } from "./crypt.ts";
 import { findLastHostCluster } from "./extent.ts";
 import { checkFeatures } from "./features.ts";
-import { ENTRY_BYTES, MAX_CLUSTER_BITS } from "./format.ts";
+import {
+  CryptMethod,
+  ENTRY_BYTES,
+  IncompatibleFeature,
+  MAX_CLUSTER_BITS,
+  MAX_SNAPSHOT_TABLE_BYTES,
+} from "./format.ts";
 import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
-import { Qcow2Image } from "./image.ts";
+import { hasIncompatible, Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
 import { createQcow2Device, type Qcow2Device } from "./qcow2-device.ts";
+import { parseSnapshotTable, type Qcow2Snapshot } from "./snapshot-table.ts";
 
 /** What an image asks of whoever opened it: the file behind it. */
 export interface BackingRequest {
@@ -31,6 +40,15 @@ export interface OpenQcow2Options {
   writable?: boolean;
   /** Default: an image with a backing file is refused with BACKING_DENIED. */
   resolveBacking?: BackingResolver;
+  /**
+   * "none" opens the image without what is behind it: what it does not store itself reads as zeros. For
+   * looking at the image alone.
+   */
+  backing?: "open" | "none";
+  /** For an encrypted image (and encrypted images behind it): text, or the bytes of one. */
+  password?: string | Uint8Array;
+  /** Is told of what a change makes untrue, such as bitmaps that do not see it. */
+  onWarning?: (message: string) => void;
 }
 
 /** Longer chains are refused; a chain that comes back to itself is found this way too. */
@@ -39,15 +57,18 @@ const MAX_CHAIN = 64;
 /**
  * Opens a qcow2 image, version 2 or 3, and the chain behind it (read-only).
  *
- * Only the header and the first-level tables are read. Nothing is written before the first write.
+ * Only the header, the first-level tables and the snapshot table are read. Nothing is written before the
+ * first write, except that an image that was not closed cleanly (dirty bit) is repaired when it is opened for
+ * writing, as QEMU does.
  *
  * @param file owned by the device from now on: closed with it, and closed here when opening fails.
- * @throws ByreError NOT_QCOW2, TRUNCATED, CORRUPT, UNSUPPORTED_VERSION, TOO_LARGE; for what is not done yet
- *   its own code (ENCRYPTED, ZSTD, EXTENDED_L2, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE); for writing also
- *   DIRTY and MARKED_CORRUPT; for the chain BACKING_DENIED, BACKING_DEPTH and what the resolver throws.
+ * @throws ByreError NOT_QCOW2, TRUNCATED, CORRUPT, UNSUPPORTED_VERSION, TOO_LARGE; ENCRYPTED without a
+ *   password; for what is not done LUKS, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE; for writing also DIRTY (it
+ *   could not be repaired) and MARKED_CORRUPT; for the chain BACKING_DENIED, BACKING_DEPTH and what the
+ *   resolver throws.
  */
 export async function openQcow2(file: BlockFile, options: OpenQcow2Options = {}): Promise<Qcow2Device> {
-  return openInChain(file, options.writable ?? file.writable, options.resolveBacking ?? denyBacking, []);
+  return openInChain(file, options.writable ?? file.writable, options, []);
 }
 
 /**
@@ -73,32 +94,19 @@ export async function probeImage(file: BlockFile): Promise<"qcow2" | "unknown"> 
 async function openInChain(
   file: BlockFile,
   writable: boolean,
-  resolveBacking: BackingResolver,
+  options: OpenQcow2Options,
   overlays: readonly string[],
 ): Promise<Qcow2Device> {
   let backing: BlockDevice | undefined;
   try {
-    const header = await readHeader(file);
-    checkFeatures(header, file.name, writable);
-    const image = new Qcow2Image(
-      file,
-      header,
-      await readTable(file, header.l1OffsetBytes, header.l1Entries * ENTRY_BYTES, "L1 table"),
-      await readTable(
-        file,
-        header.refcountTableOffsetBytes,
-        header.refcountTableClusters * header.clusterSizeBytes,
-        "refcount table",
-      ),
-    );
-    await checkNotCutShort(image);
-    if (header.backingName !== undefined)
-      backing = await openBacking(
-        { name: header.backingName, format: header.backingFormat, overlayName: file.name },
-        resolveBacking,
-        [...overlays, file.name],
-      );
-    return createQcow2Device(image, backing, writable);
+    const image = await openImage(file, writable, options);
+    const { backingName: name, backingFormat: format } = image.header;
+    if (name !== undefined && options.backing !== "none")
+      backing = await openBacking({ name, format, overlayName: file.name }, options, [
+        ...overlays,
+        file.name,
+      ]);
+    return createQcow2Device(image, { backing, writable, onWarning: options.onWarning ?? (() => {}) });
   } catch (error) {
     await backing?.close();
     await file.close();
@@ -106,9 +114,71 @@ async function openInChain(
   }
 }
 
+async function openImage(file: BlockFile, writable: boolean, options: OpenQcow2Options): Promise<Qcow2Image> {
+  const header = await readHeader(file);
+  checkFeatures(header, file.name, writable);
+  const cipher = await openCipher(header, file.name, options.password);
+  if (writable && hasIncompatible(header, IncompatibleFeature.DIRTY)) {
+    throw new ByreError("DIRTY", `${file.name} was not closed cleanly (dirty bit): repair it first.`, {
+      file: file.name,
+    });
+  }
+  const image = new Qcow2Image({
+    file,
+    header,
+    l1: await readTable(file, header.l1OffsetBytes, header.l1Entries * ENTRY_BYTES, "L1 table"),
+    refcountTable: await readTable(
+      file,
+      header.refcountTableOffsetBytes,
+      header.refcountTableClusters * header.clusterSizeBytes,
+      "refcount table",
+    ),
+    snapshots: await readSnapshots(file, header),
+    codec: await loadCodec(header.compressionType === 1 ? "zstd" : "zlib"),
+    cipher,
+  });
+  await checkNotCutShort(image);
+  return image;
+}
+
+async function openCipher(
+  header: Qcow2Header,
+  fileName: string,
+  password: string | Uint8Array | undefined,
+): Promise<ClusterCipher | undefined> {
+  if (header.cryptMethod !== CryptMethod.AES) return undefined;
+  if (password === undefined)
+    throw new ByreError("ENCRYPTED", `${fileName} is encrypted (AES): a password is needed to open it.`, {
+      file: fileName,
+    });
+  const { createClusterCipher } = await import("./crypt.ts");
+  return createClusterCipher(typeof password === "string" ? new TextEncoder().encode(password) : password);
+}
+
+/** Reads the snapshot table in growing pieces: its length stands nowhere. */
+async function readSnapshots(file: BlockFile, header: Qcow2Header): Promise<readonly Qcow2Snapshot[]> {
+  if (header.snapshotCount === 0) return [];
+  const { snapshotsOffsetBytes: offsetBytes, version, clusterSizeBytes, sizeBytes: diskBytes } = header;
+  const inFile = file.sizeBytes - offsetBytes;
+  for (let lengthBytes = 64 * 1024; ; lengthBytes *= 8) {
+    const bytes = new Uint8Array(Math.max(0, Math.min(lengthBytes, inFile, MAX_SNAPSHOT_TABLE_BYTES)));
+    if (bytes.length > 0) await file.read(offsetBytes, bytes);
+    const place = { fileName: file.name, offsetBytes, version, clusterSizeBytes, diskBytes };
+    const table = parseSnapshotTable(bytes, header.snapshotCount, place);
+    if (table) return table.snapshots;
+    if (bytes.length === lengthBytes) continue;
+    throw new ByreError(
+      bytes.length === inFile ? "TRUNCATED" : "TOO_LARGE",
+      `${file.name}: its snapshot table at offset ${offsetBytes} has ${header.snapshotCount} entries, which do ` +
+        `not end within ${bytes.length} bytes. Repair it with byre check -r all.`,
+      { file: file.name, offsetBytes, snapshotCount: header.snapshotCount },
+    );
+  }
+}
+
 async function openBacking(
   request: BackingRequest,
-  resolveBacking: BackingResolver,
+  options: OpenQcow2Options,
   overlays: readonly string[],
 ): Promise<BlockDevice> {
   const { name, format, overlayName } = request;
@@ -126,13 +196,11 @@ async function openBacking(
         `Convert ${name} with qemu-img first.`,
       { file: overlayName, backing: name, format },
     );
-  const file = await resolveBacking(request);
+  const file = await (options.resolveBacking ?? denyBacking)(request);
   // Without a declared format the magic decides, as in QEMU: safe here, since a backing file is only read
   // and what it names in turn goes through the same resolver.
   const isQcow2 = format === undefined ? (await probeImage(file)) === "qcow2" : format === "qcow2";
-  return isQcow2
-    ? openInChain(file, false, resolveBacking, overlays)
-    : openRawDevice(file, { writable: false });
+  return isQcow2 ? openInChain(file, false, options, overlays) : openRawDevice(file, { writable: false });
 }
 
 async function denyBacking({ name, overlayName }: BackingRequest): Promise<BlockFile> {
@@ -143,7 +211,8 @@ async function denyBacking({ name, overlayName }: BackingRequest): Promise<Block
   );
 }
 
-async function readHeader(file: BlockFile): Promise<Qcow2Header> {
+/** Reads and parses the header of an image; the file stays the caller's. */
+export async function readHeader(file: BlockFile): Promise<Qcow2Header> {
   const first = new Uint8Array(Math.min(file.sizeBytes, 512));
   await file.read(0, first);
   if (first.length < 512) return parseHeader(first, file.name);

@@ -1,22 +1,26 @@
-import type { BlockDevice } from "../block-device.ts";
+import type { BlockDevice, BlockStatus, WriteZeroesOptions } from "../block-device.ts";
 import { ByreError } from "../errors.ts";
 import { checkRange } from "../ranges.ts";
-import { deflateCluster } from "./compression.ts";
-import type { Qcow2Image } from "./image.ts";
+import { assembleCore, type Qcow2Core } from "./core.ts";
+import { prepareForChanges } from "./first-change.ts";
+import { IncompatibleFeature } from "./format.ts";
+import type { Qcow2Header } from "./header.ts";
+import { hasIncompatible, type Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
-import { untilReady } from "./needs.ts";
-import { Reader } from "./reader.ts";
-import { Writer } from "./writer.ts";
-
-/** zlib's own choice between speed and size. */
-const DEFAULT_DEFLATE_LEVEL = 6;
+import { type Need, untilReady } from "./needs.ts";
+import type { Qcow2Snapshot } from "./snapshot-table.ts";
 
 /** A qcow2 image as a device, with what only this format can do. */
 export interface Qcow2Device extends BlockDevice {
   /** What the header says. */
   readonly info: Qcow2Info;
+  readonly header: Qcow2Header;
+  /** The open image and its tables, to look at. */
+  readonly image: Qcow2Image;
   /** The device that unallocated clusters read from, opened by this one. */
   readonly backing: BlockDevice | undefined;
+  /** The internal snapshots, oldest first. */
+  readonly snapshots: readonly Qcow2Snapshot[];
 
   /**
    * Writes one whole cluster as a compressed one, or plain when that is not smaller. For making images: a
@@ -24,41 +28,72 @@ export interface Qcow2Device extends BlockDevice {
    *
    * @param offsetBytes a cluster's start.
    * @param cluster exactly one cluster; at the disk's end, padded with zeros.
-   * @param level zlib's 1 (fast) to 9 (small).
-   * @throws ByreError INVALID_ARGUMENT, and as `write`.
+   * @param level zlib 1 to 9, zstd 1 to 22: from fast to small.
+   * @throws ByreError INVALID_ARGUMENT (also for an encrypted image), and as `write`.
    */
   writeCompressed(offsetBytes: number, cluster: Uint8Array, level?: number): Promise<void>;
+
+  /**
+   * `writeCompressed` for a cluster that has been packed already, elsewhere.
+   *
+   * @param packed in the image's compression type, and shorter than a cluster.
+   */
+  writePacked(offsetBytes: number, packed: Uint8Array): Promise<void>;
+}
+
+/** What a device is made over. */
+export interface Qcow2DeviceOptions {
+  readonly backing: BlockDevice | undefined;
+  readonly writable: boolean;
+  readonly onWarning: (message: string) => void;
 }
 
 /** The device over an image whose tables are open. Takes ownership of the file and the backing. */
-export function createQcow2Device(
-  image: Qcow2Image,
-  backing: BlockDevice | undefined,
-  writable: boolean,
-): Qcow2Device {
-  return new Device(image, backing, writable);
+export function createQcow2Device(image: Qcow2Image, options: Qcow2DeviceOptions): Qcow2Device {
+  return new Device(image, options);
 }
 
 class Device implements Qcow2Device {
-  readonly sizeBytes: number;
-  readonly info: Qcow2Info;
-  private readonly reader: Reader;
-  private readonly writer: Writer;
+  readonly backing: BlockDevice | undefined;
+  readonly writable: boolean;
+  private readonly core: Qcow2Core;
+  private flushing: Promise<void> = Promise.resolve();
+  /** Why nothing more is done: the image's structures were found damaged while it was open for writing. */
+  private broken: ByreError | undefined;
   private closed = false;
 
   constructor(
-    private readonly image: Qcow2Image,
-    readonly backing: BlockDevice | undefined,
-    readonly writable: boolean,
+    readonly image: Qcow2Image,
+    options: Qcow2DeviceOptions,
   ) {
-    this.sizeBytes = image.header.sizeBytes;
-    this.info = describeImage(image.header);
-    this.reader = new Reader(image, backing);
-    this.writer = new Writer(image, this.reader);
+    this.backing = options.backing;
+    this.writable = options.writable;
+    this.core = assembleCore(
+      image,
+      options.backing,
+      () => prepareForChanges(image, options.onWarning),
+      () => this.flush(),
+    );
   }
 
   get name(): string {
     return this.image.file.name;
+  }
+
+  get header(): Qcow2Header {
+    return this.image.header;
+  }
+
+  get info(): Qcow2Info {
+    return describeImage(this.image.header);
+  }
+
+  get snapshots(): readonly Qcow2Snapshot[] {
+    return this.image.snapshots;
+  }
+
+  get sizeBytes(): number {
+    return this.image.header.sizeBytes;
   }
 
   get dirtyBytes(): number {
@@ -67,57 +102,104 @@ class Device implements Qcow2Device {
 
   readNow(offsetBytes: number, target: Uint8Array): boolean {
     this.checkRequest(offsetBytes, target.length);
-    return this.reader.tryRead(offsetBytes, target, []) === true;
+    return this.guardNow(() => this.core.reader.tryRead(offsetBytes, target, []) === true);
   }
 
-  async read(offsetBytes: number, target: Uint8Array): Promise<void> {
-    this.checkRequest(offsetBytes, target.length);
-    for (let done = 0; done < target.length; )
-      done += await untilReady((needs) =>
-        this.reader.tryReadRun(offsetBytes + done, target.subarray(done), needs),
-      );
+  read(offsetBytes: number, target: Uint8Array): Promise<void> {
+    return this.inRuns(offsetBytes, target.length, false, (done, needs) =>
+      this.core.reader.tryReadRun(offsetBytes + done, target.subarray(done), needs),
+    );
   }
 
   writeNow(offsetBytes: number, data: Uint8Array): boolean {
     this.checkWrite(offsetBytes, data.length);
-    for (let done = 0; done < data.length; ) {
-      const written = this.writer.tryWriteRun(offsetBytes + done, data.subarray(done), []);
-      if (written === undefined) return false;
-      done += written;
-    }
-    return true;
+    return this.guardNow(() => {
+      for (let done = 0; done < data.length; ) {
+        const written = this.core.writer.tryWriteRun(offsetBytes + done, data.subarray(done), []);
+        if (written === undefined) return false;
+        done += written;
+      }
+      return true;
+    });
   }
 
-  async write(offsetBytes: number, data: Uint8Array): Promise<void> {
-    this.checkWrite(offsetBytes, data.length);
-    for (let done = 0; done < data.length; )
-      done += await untilReady((needs) =>
-        this.writer.tryWriteRun(offsetBytes + done, data.subarray(done), needs),
-      );
+  write(offsetBytes: number, data: Uint8Array): Promise<void> {
+    return this.inRuns(offsetBytes, data.length, true, (done, needs) =>
+      this.core.writer.tryWriteRun(offsetBytes + done, data.subarray(done), needs),
+    );
   }
 
-  async writeCompressed(
+  async writeZeroes(
     offsetBytes: number,
-    cluster: Uint8Array,
-    level = DEFAULT_DEFLATE_LEVEL,
+    lengthBytes: number,
+    options: WriteZeroesOptions = {},
   ): Promise<void> {
+    await this.inRuns(offsetBytes, lengthBytes, true, (done, needs) =>
+      this.core.zeros.tryZeroRun(offsetBytes + done, lengthBytes - done, options.unmap ?? false, needs),
+    );
+  }
+
+  async discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.checkWrite(offsetBytes, lengthBytes);
+    // Without zero clusters, letting go would show what is behind.
+    if (!this.image.hasZeroClusters && this.backing) return;
     const { clusterSizeBytes } = this.image;
-    this.checkWrite(offsetBytes, Math.min(cluster.length, this.sizeBytes - offsetBytes));
-    if (offsetBytes % clusterSizeBytes !== 0 || cluster.length !== clusterSizeBytes)
-      throw new ByreError(
-        "INVALID_ARGUMENT",
-        `${this.name}: a compressed write is one whole cluster of ${clusterSizeBytes} bytes at its start, ` +
-          `not ${cluster.length} bytes at ${offsetBytes}.`,
-        { file: this.name, offsetBytes, lengthBytes: cluster.length },
-      );
-    const packed = deflateCluster(cluster, level);
-    await untilReady((needs) => this.writer.tryWriteCompressed(offsetBytes, cluster, packed, needs));
+    const start = Math.ceil(offsetBytes / clusterSizeBytes) * clusterSizeBytes;
+    const end = offsetBytes + lengthBytes;
+    const wholeEnd = end === this.sizeBytes ? end : end - (end % clusterSizeBytes);
+    if (wholeEnd <= start) return;
+    await this.inRuns(start, wholeEnd - start, true, (done, needs) =>
+      this.core.zeros.tryDiscardRun(start + done, wholeEnd - start - done, false, needs),
+    );
+  }
+
+  async blockStatus(offsetBytes: number, lengthBytes: number): Promise<BlockStatus> {
+    this.checkRequest(offsetBytes, lengthBytes);
+    return this.guard(() =>
+      untilReady((needs) => this.core.reader.tryStatus(offsetBytes, lengthBytes, needs)),
+    );
+  }
+
+  async writeCompressed(offsetBytes: number, cluster: Uint8Array, level?: number): Promise<void> {
+    this.checkCompressed(offsetBytes, cluster.length);
+    const packed = this.image.codec.compress(cluster, level);
+    if (packed) await this.writePacked(offsetBytes, packed);
+    else await this.write(offsetBytes, cluster.subarray(0, this.sizeBytes - offsetBytes));
+  }
+
+  async writePacked(offsetBytes: number, packed: Uint8Array): Promise<void> {
+    this.checkCompressed(offsetBytes, this.image.clusterSizeBytes);
+    await this.guard(() => untilReady((needs) => this.core.compressed.tryWrite(offsetBytes, packed, needs)));
   }
 
   async flush(): Promise<void> {
     this.checkOpen();
     if (!this.writable) return;
-    const { allocator } = this.writer;
+    // One after the other: a flush that follows must not overtake the clusters that this one lets go.
+    const turn = this.flushing.then(
+      () => this.flushOnce(),
+      () => this.flushOnce(),
+    );
+    this.flushing = turn;
+    await turn;
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    try {
+      if (!this.broken) await this.flush();
+    } finally {
+      this.closed = true;
+      try {
+        await this.backing?.close();
+      } finally {
+        await this.image.file.close();
+      }
+    }
+  }
+
+  private async flushOnce(): Promise<void> {
+    const { allocator } = this.core;
     // Clusters are let go on disk only after the tables that let go of them are there.
     const frees = allocator.takePendingFrees();
     try {
@@ -131,18 +213,53 @@ class Device implements Qcow2Device {
     await this.image.file.flush();
   }
 
-  async close(): Promise<void> {
-    if (this.closed) return;
+  /** Works through a range by attempts, each of which says how far it came. */
+  private async inRuns(
+    offsetBytes: number,
+    lengthBytes: number,
+    changes: boolean,
+    attempt: (doneBytes: number, needs: Need[]) => number | undefined,
+  ): Promise<void> {
+    if (changes) this.checkWrite(offsetBytes, lengthBytes);
+    else this.checkRequest(offsetBytes, lengthBytes);
+    await this.guard(async () => {
+      for (let done = 0; done < lengthBytes; ) done += await untilReady((needs) => attempt(done, needs));
+    });
+  }
+
+  private guardNow<Result>(work: () => Result): Result {
     try {
-      await this.flush();
-    } finally {
-      this.closed = true;
-      try {
-        await this.backing?.close();
-      } finally {
-        await this.image.file.close();
-      }
+      return work();
+    } catch (error) {
+      this.noteDamage(error);
+      throw error;
     }
+  }
+
+  private async guard<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      this.noteDamage(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Damaged structures in an image that is written: writing on would make it worse, so the image is marked
+   * corrupt, which every program heeds, and nothing more is done with it.
+   */
+  private noteDamage(error: unknown): void {
+    if (!(error instanceof ByreError) || !this.writable || this.broken) return;
+    if (error.code !== "CORRUPT" || error.data.structural !== true) return;
+    this.broken = error;
+    const { image } = this;
+    if (!image.hasZeroClusters || hasIncompatible(image.header, IncompatibleFeature.CORRUPT)) return;
+    const bit = 1n << BigInt(IncompatibleFeature.CORRUPT);
+    if (!image.file.canWriteNow(0, image.clusterSizeBytes)) return;
+    image.setIncompatibleFeatures(image.header.incompatibleFeatures | bit);
+    // The caller hears of the damage itself; that the mark could not be written adds nothing to it.
+    image.file.flush().catch(() => {});
   }
 
   private checkOpen(): void {
@@ -151,6 +268,7 @@ class Device implements Qcow2Device {
 
   private checkRequest(offsetBytes: number, lengthBytes: number): void {
     this.checkOpen();
+    if (this.broken) throw this.broken;
     checkRange(this.name, this.sizeBytes, offsetBytes, lengthBytes);
   }
 
@@ -158,5 +276,21 @@ class Device implements Qcow2Device {
     if (!this.writable)
       throw new ByreError("READ_ONLY", `${this.name} was opened read-only.`, { file: this.name });
     this.checkRequest(offsetBytes, lengthBytes);
+  }
+
+  private checkCompressed(offsetBytes: number, lengthBytes: number): void {
+    const { clusterSizeBytes, cipher } = this.image;
+    this.checkWrite(offsetBytes, Math.min(lengthBytes, this.sizeBytes - offsetBytes));
+    if (cipher)
+      throw new ByreError("INVALID_ARGUMENT", `${this.name} is encrypted: its clusters are not compressed.`, {
+        file: this.name,
+      });
+    if (offsetBytes % clusterSizeBytes === 0 && lengthBytes === clusterSizeBytes) return;
+    throw new ByreError(
+      "INVALID_ARGUMENT",
+      `${this.name}: a compressed write is one whole cluster of ${clusterSizeBytes} bytes at its start, ` +
+        `not ${lengthBytes} bytes at ${offsetBytes}.`,
+      { file: this.name, offsetBytes, lengthBytes },
+    );
   }
 }

@@ -84,6 +84,11 @@ export class TableCache {
     this.file.write(slice.offsetBytes + startBytes, slice.bytes.subarray(startBytes, endBytes), stage);
   }
 
+  /** Forgets everything: the file was changed around it. */
+  clear(): void {
+    this.slices.clear();
+  }
+
   /** Forgets what is kept of a range: its clusters have become something else. */
   forget(offsetBytes: number, lengthBytes: number): void {
     for (let start = offsetBytes; start < offsetBytes + lengthBytes; start += this.sliceBytes)

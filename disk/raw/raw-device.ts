@@ -1,7 +1,10 @@
-import type { BlockDevice } from "../block-device.ts";
+import type { BlockDevice, BlockStatus } from "../block-device.ts";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { checkRange } from "../ranges.ts";
+
+/** Zeros are written in pieces of this many bytes. */
+const ZEROS_BYTES = 1024 * 1024;
 
 export interface RawDeviceOptions {
   /** Opens the file for writing too; the file must be writable. Default: as the file is. */
@@ -58,6 +61,29 @@ class RawDevice implements BlockDevice {
 
   async write(offsetBytes: number, data: Uint8Array): Promise<void> {
     while (!this.writeNow(offsetBytes, data)) await this.file.load(offsetBytes, data.length);
+  }
+
+  async writeZeroes(offsetBytes: number, lengthBytes: number): Promise<void> {
+    const zeros = new Uint8Array(Math.min(lengthBytes, ZEROS_BYTES));
+    for (let done = 0; done < lengthBytes; done += zeros.length)
+      await this.write(offsetBytes + done, zeros.subarray(0, lengthBytes - done));
+    if (lengthBytes === 0) checkRange(this.name, this.sizeBytes, offsetBytes, 0);
+  }
+
+  discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return this.writeZeroes(offsetBytes, lengthBytes);
+  }
+
+  async blockStatus(offsetBytes: number, lengthBytes: number): Promise<BlockStatus> {
+    checkRange(this.name, this.sizeBytes, offsetBytes, lengthBytes);
+    return {
+      lengthBytes,
+      allocated: true,
+      zero: false,
+      data: true,
+      compressed: false,
+      hostOffsetBytes: offsetBytes,
+    };
   }
 
   async flush(): Promise<void> {

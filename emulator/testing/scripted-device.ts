@@ -58,6 +58,9 @@ export function createScriptedDevice(below: BlockDevice, options: { immediate: b
       await pass("flush", "");
       await below.flush();
     },
+    writeZeroes: (offset, length, zeroOptions) => below.writeZeroes(offset, length, zeroOptions),
+    discard: (offset, length) => below.discard(offset, length),
+    blockStatus: (offset, length) => below.blockStatus(offset, length),
     close: () => below.close(),
     hold(operation) {
       let open = () => {};
