@@ -36,6 +36,8 @@ export type ByreErrorCode =
   | "BACKING_LOOP"
   | "BACKING_DEPTH"
   | "INVALID_ARGUMENT"
+  | "METADATA_INVALID"
+  | "METADATA_TOO_LARGE"
   // Machines
   | "GUEST_CRASH"
   | "FIRMWARE"
