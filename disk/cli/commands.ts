@@ -24,4 +24,5 @@ interface CommandEntry {
  */
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   info: { summary: "say what an image is", load: () => import("./info.ts") },
+  map: { summary: "say where each part of a disk is stored", load: () => import("./map.ts") },
 };
