@@ -23,6 +23,8 @@ interface CommandEntry {
  * there in the time a person does not notice.
  */
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  create: { summary: "make an image", load: () => import("./create.ts") },
   info: { summary: "say what an image is", load: () => import("./info.ts") },
+  convert: { summary: "copy an image into another format", load: () => import("./convert.ts") },
   map: { summary: "say where each part of a disk is stored", load: () => import("./map.ts") },
 };

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import type { BlockFile } from "../block-file.ts";
+import type { Qcow2Bitmap } from "../qcow2/bitmaps.ts";
 import { AutoclearFeature, CompatibleFeature, ExtensionMagic, IncompatibleFeature } from "../qcow2/format.ts";
 import type { Qcow2Header } from "../qcow2/header.ts";
 import type { Qcow2Snapshot } from "../qcow2/snapshot-table.ts";
@@ -130,6 +131,11 @@ function snapshotInfo(snapshot: Qcow2Snapshot): SnapshotInfo {
     id: snapshot.id,
     "vm-state-size": snapshot.vmStateBytes,
   };
+}
+
+export function bitmapInfo(bitmap: Qcow2Bitmap): BitmapInfo {
+  const flags = [...(bitmap.inUse ? ["in-use"] : []), ...(bitmap.auto ? ["auto"] : [])];
+  return { flags, name: bitmap.name, granularity: bitmap.granularityBytes };
 }
 
 /** What a file takes on its disk; holes take nothing. */

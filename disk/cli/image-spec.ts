@@ -33,6 +33,38 @@ type Options = ReadonlyMap<string, unknown>;
 const WITHOUT_EFFECT =
   /^(node-name|read-only|auto-read-only|force-share|discard|detect-zeroes|cache\..*|aio|locking|l2-cache-.*|cache-.*|refcount-cache-size|lazy-refcounts|overlap-check.*|pass-discard-.*|x-check-cache-dropped|drop-cache|cache)$/;
 
+/** The formats that are read, by QEMU's names. */
+export const FORMATS = ["qcow2", "raw"] as const;
+export type ImageFormat = (typeof FORMATS)[number];
+
+interface SpecOptions {
+  /** As `-f`. */
+  readonly format?: string | undefined;
+  /** The spec is `--image-opts`, not a name. */
+  readonly imageOpts?: boolean | undefined;
+}
+
+/** What a spec names, without opening it. */
+export function parseImageSpec(spec: string, options: SpecOptions): ImageSpec {
+  if (!options.imageOpts) return parseImageName(spec);
+  if (options.format !== undefined)
+    throw new ExitError(ExitCode.FAILED, "--image-opts and --format are mutually exclusive");
+  return parseImageOptions(spec);
+}
+
+/** The format asked for by name, or undefined to probe. */
+export function requestedFormat(
+  spec: string,
+  image: ImageSpec,
+  options: SpecOptions,
+): ImageFormat | undefined {
+  const format = image.format ?? options.format;
+  if (format === undefined) return undefined;
+  const known = FORMATS.find((name) => name === format);
+  if (known === undefined) throw couldNotOpen(spec, `Unknown driver '${format}'`);
+  return known;
+}
+
 /**
  * Reads what stands for an image on the command line: a path, a URL, `tar:ARCHIVE/MEMBER`, `json:{...}`.
  *

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
+import { readBitmaps } from "../qcow2/bitmaps.ts";
 import {
   addImageOptions,
   helpText,
@@ -8,16 +9,11 @@ import {
   imageOptionsOf,
   outputOption,
 } from "./common-options.ts";
-import { type ImageInfo, qcow2ImageInfo, rawImageInfo } from "./image-info.ts";
-import type { FileSpec, ImageSpec } from "./image-spec.ts";
+import { bitmapInfo, type ImageInfo, qcow2ImageInfo, rawImageInfo } from "./image-info.ts";
+import { type FileSpec, type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
 import { infoText } from "./info-text.ts";
-import {
-  backingSpec,
-  type OpenImageOptions,
-  openFileSpec,
-  parseImageSpec,
-  requestedFormat,
-} from "./open-image.ts";
+import { backingSpec, openFileSpec } from "./open-file.ts";
+import type { OpenImageOptions } from "./open-image.ts";
 import type { Out } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
 import { qemuJson } from "./qemu-json.ts";
@@ -109,7 +105,7 @@ async function qcow2Info(
   const info = qcow2ImageInfo(image.file, image.filename, {
     header,
     snapshots,
-    bitmaps: [],
+    bitmaps: (await readBitmaps(file, header)).map(bitmapInfo),
     backingPath: backing?.filename,
   });
   if (!backing) return { info };

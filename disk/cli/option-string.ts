@@ -25,12 +25,16 @@ export function asksForHelp(text: string): boolean {
 /**
  * QEMU's `on` and `off`.
  *
+ * @param label begins the message.
  * @throws ExitError naming the option.
  */
-export function parseSwitch(name: string, value: string): boolean {
+export function parseSwitch(name: string, value: string, label?: string): boolean {
   if (value === "on" || value === "yes" || value === "true" || value === "y") return true;
   if (value === "off" || value === "no" || value === "false" || value === "n") return false;
-  throw new ExitError(ExitCode.FAILED, `Parameter '${name}' expects 'on' or 'off'`);
+  throw new ExitError(
+    ExitCode.FAILED,
+    `${label ? `${label}: ` : ""}Parameter '${name}' expects 'on' or 'off'`,
+  );
 }
 
 function splitCommas(text: string): string[] {

@@ -38,9 +38,12 @@ export function humanSize(bytes: number): string {
   return `${threeDigits(bytes / 1024 ** power)} ${units[power]}B`;
 }
 
-/** C's `%0.3g`. */
+/** C's `%0.3g`, which rounds what is just between two to the even one. */
 function threeDigits(value: number): string {
-  const text = value.toPrecision(3);
+  const scale = value >= 100 ? 1 : value >= 10 ? 10 : 100;
+  const scaled = value * scale;
+  const isHalf = scaled % 1 === 0.5;
+  const text = (isHalf ? (2 * Math.round(scaled / 2)) / scale : value).toPrecision(3);
   if (!text.includes("e")) return String(Number(text));
   const [mantissa, exponent = "+0"] = text.split("e");
   return `${Number(mantissa)}e${exponent.replace(/^([+-])(\d)$/, "$10$2")}`;
