@@ -23,8 +23,11 @@ interface CommandEntry {
  * there in the time a person does not notice.
  */
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  check: { summary: "look for damage, and mend it", load: () => import("./check.ts") },
   create: { summary: "make an image", load: () => import("./create.ts") },
   info: { summary: "say what an image is", load: () => import("./info.ts") },
   convert: { summary: "copy an image into another format", load: () => import("./convert.ts") },
   map: { summary: "say where each part of a disk is stored", load: () => import("./map.ts") },
+  resize: { summary: "change how large a disk is", load: () => import("./resize.ts") },
+  snapshot: { summary: "list, make, apply or drop snapshots", load: () => import("./snapshot.ts") },
 };

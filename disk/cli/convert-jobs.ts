@@ -79,10 +79,12 @@ export async function* planReadJobs(
       start = skipped;
       continue;
     }
-    const bytes = new Uint8Array(Math.min(MAX_JOB_BYTES - (start % MAX_JOB_BYTES), sizeBytes - start));
+    const lengthBytes = Math.min(MAX_JOB_BYTES - (start % MAX_JOB_BYTES), sizeBytes - start);
+    const bytes = new Uint8Array(lengthBytes);
     await read(start, bytes);
-    yield { offsetBytes: start, lengthBytes: bytes.length, bytes };
-    start += bytes.length;
+    // Once yielded they are another thread's.
+    yield { offsetBytes: start, lengthBytes, bytes };
+    start += lengthBytes;
   }
 }
 
