@@ -14,6 +14,7 @@ import {
   textOf,
 } from "./create-options.ts";
 import { ExitCode, ExitError } from "./exit.ts";
+import { fillZeros } from "./fill-zeros.ts";
 import { parseFileName } from "./image-spec.ts";
 import { backingSpec, openFileSpec } from "./open-file.ts";
 import { openImage } from "./open-image.ts";
@@ -21,9 +22,6 @@ import type { Out } from "./out.ts";
 import { preallocationOf, qcow2Options } from "./qcow2-options.ts";
 import { parseSecrets } from "./secrets.ts";
 import { parseSize } from "./sizes.ts";
-
-/** Zeros written at a time for a preallocated raw file. */
-const FILL_BYTES = 4 * 1024 * 1024;
 
 export interface CreateOptions {
   readonly format?: string;
@@ -231,11 +229,6 @@ async function fillRaw(
   const lengthBytes = Number(((sizeBytes + 511n) / 512n) * 512n);
   if (!Number.isSafeInteger(lengthBytes)) fail("Could not resize file: File too large");
   file.truncate(lengthBytes);
-  // Node cannot ask the host for space; writing zeros takes it as surely.
-  if (preallocation !== "off")
-    for (let at = 0; at < lengthBytes; at += FILL_BYTES) {
-      file.write(at, new Uint8Array(Math.min(FILL_BYTES, lengthBytes - at)));
-      await file.flush();
-    }
   await file.flush();
+  if (preallocation !== "off") await fillZeros(file, 0, lengthBytes);
 }

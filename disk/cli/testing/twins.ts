@@ -102,6 +102,27 @@ export class Twins {
     return ours;
   }
 
+  /** Holds an image in both folders against each other by QEMU's account: what it says of itself, what it reads as. */
+  expectAlike(name: string, exceptKeys: readonly string[] = []): void {
+    const [theirs, ours] = [this.qemuFolder, this.byreFolder].map((folder) => {
+      const { out, err } = qemu("qemu-img", ["info", "-U", "--output=json", join(folder, name)]);
+      if (out === "") throw new Error(err);
+      return strip(JSON.parse(out), [
+        "filename",
+        "actual-size",
+        "date-sec",
+        "date-nsec",
+        "full-backing-filename",
+        ...exceptKeys,
+      ]);
+    });
+    expect(ours).toEqual(theirs);
+    const compared = qemu("qemu-img", ["compare", join(this.qemuFolder, name), join(this.byreFolder, name)]);
+    expect(compared.out + compared.err).toContain("Images are identical.");
+    const checked = qemu("qemu-img", ["check", join(this.byreFolder, name)]);
+    expect(checked.code, checked.out + checked.err).toBeOneOf([0, 63]);
+  }
+
   close(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
