@@ -1,4 +1,4 @@
-export type { BlockDevice } from "./block-device.ts";
+export type { BlockDevice, BlockStatus, WriteZeroesOptions } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
 export { type BlobFileOptions, createBlobFile } from "./files/blob-file.ts";
@@ -23,6 +23,9 @@ export {
   openIndexedDbFile,
 } from "./files/indexeddb-file.ts";
 export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./files/memory-file.ts";
+export { createSliceFile, type SliceFileOptions } from "./files/slice-file.ts";
+export { listTarMembers, openTarMember, type TarMember } from "./files/tar-member.ts";
+export { type ImageFormat, type OpenDeviceOptions, openDevice } from "./open-device.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
 export type { Qcow2Info } from "./qcow2/info.ts";
 export {
@@ -34,5 +37,6 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
+export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
 export { checkRange } from "./ranges.ts";
 export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";

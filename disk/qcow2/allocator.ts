@@ -57,7 +57,8 @@ export class Allocator {
         if (regionEnd <= this.endOfFileIndex) {
           // Nothing counts what the file has here: what a crash left behind, or a damaged refcount table.
           // Either way it is not known to be free.
-          index = regionEnd;
+          const lastRegion = this.endOfFileIndex - (this.endOfFileIndex % this.countsPerBlock);
+          index = this.isInTable(regionEnd) ? regionEnd : Math.max(regionEnd, lastRegion);
           continue;
         }
         counts = this.grow(index, needs);
@@ -74,6 +75,22 @@ export class Allocator {
     if (!contiguous) this.firstMaybeFree = found[0] ?? this.firstMaybeFree;
     for (const cluster of found) this.checkNotMetadata(cluster);
     return found;
+  }
+
+  /** Index past the last cluster in use, or undefined after noting a need. */
+  findEnd(needs: Need[]): number | undefined {
+    if (this.pendingFrees.size > 0) return this.endOfFileIndex;
+    for (let index = this.endOfFileIndex - 1; index >= 0; ) {
+      const needsBefore = needs.length;
+      const counts = this.countsOf(index, needs);
+      if (!counts && needs.length > needsBefore) return undefined;
+      // What nothing counts is not known to be free.
+      if (!counts) return index + 1;
+      for (; index >= counts.firstIndex; index--)
+        if (readRefcount(counts.slice.bytes, index - counts.firstIndex, this.image.refcountOrder) > 0)
+          return index + 1;
+    }
+    return 1;
   }
 
   /** Everything may be free again: the counts were changed in bulk. */
@@ -123,6 +140,24 @@ export class Allocator {
     if (!counts) return undefined;
     const value = readRefcount(counts.slice.bytes, index - counts.firstIndex, this.image.refcountOrder);
     return value > 0 && value < maxRefcount(this.image.refcountOrder);
+  }
+
+  /**
+   * Holds a cluster in reserve past the end of the file against its count: it must be this image's own.
+   *
+   * @throws ByreError CORRUPT when it is not counted once.
+   */
+  checkReserve(index: number, needs: Need[]): void {
+    const needsBefore = needs.length;
+    const counts = this.countsOf(index, needs);
+    if (!counts && needs.length > needsBefore) return;
+    if (!counts) throw this.uncounted(index);
+    const value = readRefcount(counts.slice.bytes, index - counts.firstIndex, this.image.refcountOrder);
+    if (value === 1) return;
+    throw this.image.corrupt(
+      `cluster ${index} is held in reserve past the end of the file, and its refcount is ${value}`,
+      counts.slice.offsetBytes,
+    );
   }
 
   /** Takes the waiting frees out, before the flush that makes their tables durable. */
@@ -211,6 +246,11 @@ export class Allocator {
     const inTable = (firstIndex / this.countsPerBlock) * ENTRY_BYTES < image.refcountTable.byteLength;
     if (inTable ? !this.addBlock(firstIndex, needs) : !this.growTable(firstIndex, needs)) return undefined;
     return this.countsOf(index, needs);
+  }
+
+  /** Whether the refcount table has an entry for a cluster's region. */
+  private isInTable(index: number): boolean {
+    return Math.floor(index / this.countsPerBlock) * ENTRY_BYTES < this.image.refcountTable.byteLength;
   }
 
   /** Index of the first cluster wholly past the end of the file. */

@@ -1,20 +1,29 @@
 import { type BlockFile, WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
+import { zlibCodec } from "./compression.ts";
+import { assembleCore } from "./core.ts";
 import { encodeExtensions, featureNameTable, type HeaderExtension } from "./extensions.ts";
 import {
+  CryptMethod,
   ENTRY_BYTES,
   ExtensionMagic,
   HeaderField,
+  IncompatibleFeature,
   MAX_BACKING_FORMAT_BYTES,
   MAX_BACKING_NAME_BYTES,
   MAX_CLUSTER_BITS,
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
   MIN_CLUSTER_BITS,
+  MIN_EXTENDED_CLUSTER_BITS,
   QCOW2_MAGIC,
   V2_HEADER_BYTES,
   V3_HEADER_BYTES,
 } from "./format.ts";
+import { parseHeader } from "./header.ts";
+import { Qcow2Image } from "./image.ts";
+import { openCipher } from "./open-cipher.ts";
+import { preallocate, writeZeroData } from "./preallocate.ts";
 import { writeRefcount } from "./refcount-entry.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
@@ -28,8 +37,23 @@ export interface CreateQcow2Options {
   clusterSizeBytes?: number;
   /** 1, 2, 4, 8, 16, 32 or 64; version 2 has 16 only. Default 16. */
   refcountBits?: number;
+  /** How compressed clusters are packed. Default zlib; zstd needs version 3. */
+  compression?: "zlib" | "zstd";
+  /** L2 entries with 32 subclusters each: version 3, clusters of at least 16 KiB. Default false. */
+  extendedL2?: boolean;
+  /** Says that programs may postpone refcounts (this driver never does). Version 3. Default false. */
+  lazyRefcounts?: boolean;
+  /**
+   * Room for the whole disk at once: "metadata" makes tables and reserves clusters, "falloc" and "full" write
+   * zeros to them too. Default "off".
+   */
+  preallocation?: "off" | "metadata" | "falloc" | "full";
+  /** Legacy AES: weak, for tools that need it. The header does not hold the password. */
+  encryption?: { password: string | Uint8Array };
   /** The image that unallocated clusters read from. Only named here, never opened. */
-  backing?: { name: string; format: "qcow2" | "raw" };
+  backing?: { name: string; format: string };
+  /** Further header extensions, such as what the image says of itself. */
+  extensions?: readonly HeaderExtension[];
 }
 
 /**
@@ -49,6 +73,38 @@ export async function createQcow2(file: BlockFile, options: CreateQcow2Options):
   file.write(bytes.clusterSizeBytes, bytes.tables, WriteStage.DATA);
   file.write(0, bytes.header, WriteStage.HEADER);
   await file.flush();
+  if (options.preallocation !== undefined && options.preallocation !== "off")
+    await giveRoom(file, bytes, options);
+}
+
+/** Preallocates the whole disk of an image just made. */
+async function giveRoom(
+  file: BlockFile,
+  made: { header: Uint8Array; tables: Uint8Array },
+  options: CreateQcow2Options,
+): Promise<void> {
+  const header = parseHeader(made.header, file.name);
+  const tableBytes = header.refcountTableClusters * header.clusterSizeBytes;
+  const password = options.encryption?.password;
+  const image = new Qcow2Image({
+    file,
+    header,
+    l1: new Uint8Array(header.l1Entries * ENTRY_BYTES),
+    refcountTable: made.tables.slice(0, tableBytes),
+    snapshots: [],
+    snapshotTableBytes: 0,
+    codec: zlibCodec,
+    cipher: password === undefined ? undefined : await openCipher(password),
+  });
+  const core = assembleCore(
+    image,
+    undefined,
+    async () => {},
+    () => file.flush(),
+  );
+  await preallocate(core, 0, header.sizeBytes);
+  if (options.preallocation !== "metadata") await writeZeroData(core, 0, header.sizeBytes);
+  await file.flush();
 }
 
 /** The first clusters of an image: header, refcount table, refcount blocks; then an L1 table of zeros. */
@@ -56,7 +112,8 @@ function layOut(
   options: CreateQcow2Options,
   fileName: string,
 ): { header: Uint8Array; tables: Uint8Array; clusterSizeBytes: number; sizeBytes: number } {
-  const { sizeBytes, version = 3, clusterSizeBytes = 65536, refcountBits = 16, backing } = options;
+  const { sizeBytes, version = 3, clusterSizeBytes = 65536, refcountBits = 16 } = options;
+  const { extendedL2 = false, lazyRefcounts = false, compression = "zlib" } = options;
   const invalid = (what: string): never => {
     throw new ByreError("INVALID_ARGUMENT", `${fileName}: ${what}`, { file: fileName });
   };
@@ -70,7 +127,13 @@ function layOut(
     invalid(`a refcount width of ${refcountBits} bits is not one of 1, 2, 4, 8, 16, 32, 64.`);
   if (version === 2 && refcountBits !== 16) invalid("version 2 has refcounts of 16 bits only.");
 
-  const l1Entries = Math.ceil(sizeBytes / (clusterSizeBytes * (clusterSizeBytes / ENTRY_BYTES)));
+  if (version === 2 && (extendedL2 || lazyRefcounts || compression !== "zlib"))
+    invalid("version 2 has no extended L2 entries, no lazy refcounts and no zstd: make it version 3.");
+  if (extendedL2 && clusterBits < MIN_EXTENDED_CLUSTER_BITS)
+    invalid("extended L2 entries need clusters of at least 16384 bytes.");
+
+  const entryBytes = extendedL2 ? 2 * ENTRY_BYTES : ENTRY_BYTES;
+  const l1Entries = Math.ceil(sizeBytes / (clusterSizeBytes * (clusterSizeBytes / entryBytes)));
   if (l1Entries * ENTRY_BYTES > MAX_L1_BYTES)
     throw new ByreError(
       "TOO_LARGE",
@@ -128,8 +191,15 @@ function layOut(
   if (version === 3) {
     view.setUint32(HeaderField.REFCOUNT_ORDER, refcountOrder);
     view.setUint32(HeaderField.HEADER_LENGTH, headerBytes);
+    const incompatible =
+      (compression === "zstd" ? 1 << IncompatibleFeature.COMPRESSION_TYPE : 0) |
+      (extendedL2 ? 1 << IncompatibleFeature.EXTENDED_L2 : 0);
+    view.setBigUint64(HeaderField.INCOMPATIBLE_FEATURES, BigInt(incompatible));
+    view.setBigUint64(HeaderField.COMPATIBLE_FEATURES, lazyRefcounts ? 1n : 0n);
+    view.setUint8(HeaderField.COMPRESSION_TYPE, compression === "zstd" ? 1 : 0);
   }
-  putExtensions(header, headerBytes, version, backing, invalid);
+  if (options.encryption) view.setUint32(HeaderField.CRYPT_METHOD, CryptMethod.AES);
+  putExtensions(header, headerBytes, version, options, invalid);
   return { header, tables, clusterSizeBytes, sizeBytes: usedClusters * clusterSizeBytes };
 }
 
@@ -137,7 +207,7 @@ function putExtensions(
   header: Uint8Array,
   headerBytes: number,
   version: 2 | 3,
-  backing: { name: string; format: string } | undefined,
+  { backing, extensions: further = [] }: CreateQcow2Options,
   invalid: (what: string) => never,
 ): void {
   const wanted: HeaderExtension[] = [];
@@ -149,13 +219,15 @@ function putExtensions(
   if (backing && (name.length === 0 || name.length > MAX_BACKING_NAME_BYTES))
     invalid(`the backing file's name has ${name.length} bytes; 1 to ${MAX_BACKING_NAME_BYTES} are allowed.`);
   // Feature names are a courtesy to other programs; the smallest clusters have no room for them.
-  const withNames = version === 3 ? [...wanted, featureNameTable()] : wanted;
+  const needed = [...wanted, ...further];
+  const withNames = version === 3 ? [...wanted, featureNameTable(), ...further] : needed;
   const fits = (list: HeaderExtension[]) =>
     headerBytes + encodeExtensions(list).length + name.length <= header.length;
-  const extensions = fits(withNames) ? withNames : wanted;
+  const extensions = fits(withNames) ? withNames : needed;
   if (!fits(extensions))
     invalid(
-      `the backing file's name has ${name.length} bytes, too many for clusters of ${header.length} bytes.`,
+      `the backing file's name has ${name.length} bytes and the header extensions ${encodeExtensions(needed).length}: ` +
+        `too many for clusters of ${header.length} bytes.`,
     );
   const encoded = encodeExtensions(extensions);
   header.set(encoded, headerBytes);

@@ -15,7 +15,7 @@ export async function prepareForChanges(
   const kept = keptAutoclearFeatures(autoclearFeatures);
   if (version < 3 || kept === autoclearFeatures) return;
   const { file } = image;
-  while (!file.canWriteNow(0, 512)) await file.load(0, 512);
+  await image.loadHeader();
   image.setAutoclearFeatures(kept);
   onWarning(
     `${file.name} has features that changes may make untrue (autoclear bits 0x${autoclearFeatures.toString(16)}); ` +

@@ -2,7 +2,7 @@ import { type BlockFile, WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import type { ClusterCodec } from "./compression.ts";
 import type { ClusterCipher } from "./crypt.ts";
-import { ENTRY_BYTES, HeaderField, IncompatibleFeature, SUBCLUSTERS } from "./format.ts";
+import { ENTRY_BYTES, HeaderField, IncompatibleFeature, SECTOR_BYTES, SUBCLUSTERS } from "./format.ts";
 import type { Qcow2Header } from "./header.ts";
 import type { Need } from "./needs.ts";
 import { type MetadataClusters, mapMetadata } from "./overlap.ts";
@@ -19,6 +19,7 @@ export interface ImageParts {
   /** Content of the refcount table. */
   readonly refcountTable: Uint8Array;
   readonly snapshots: readonly Qcow2Snapshot[];
+  readonly snapshotTableBytes: number;
   readonly codec: ClusterCodec;
   readonly cipher: ClusterCipher | undefined;
 }
@@ -61,6 +62,8 @@ export class Qcow2Image {
   readonly cipher: ClusterCipher | undefined;
   /** The internal snapshots, as the table in the file has them. */
   snapshots: readonly Qcow2Snapshot[];
+  /** Length of the snapshot table. */
+  snapshotTableBytes: number;
   private metadataClusters: MetadataClusters | undefined;
   private barrier = false;
 
@@ -85,6 +88,7 @@ export class Qcow2Image {
     this.codec = parts.codec;
     this.cipher = parts.cipher;
     this.snapshots = parts.snapshots;
+    this.snapshotTableBytes = parts.snapshotTableBytes;
   }
 
   /** Zero clusters exist from version 3 on. */
@@ -100,6 +104,37 @@ export class Qcow2Image {
   get metadata(): MetadataClusters {
     this.metadataClusters ??= mapMetadata(this);
     return this.metadataClusters;
+  }
+
+  /** Takes over an active L1 table and virtual size that the file has already. */
+  setActive(l1: Uint8Array, l1OffsetBytes: number, sizeBytes: number): void {
+    this.l1 = viewOf(l1);
+    this.l1OffsetBytes = l1OffsetBytes;
+    this.header = { ...this.header, sizeBytes, l1OffsetBytes, l1Entries: l1.length / ENTRY_BYTES };
+    this.metadataClusters = undefined;
+  }
+
+  /** Takes over a snapshot table that the file has already. */
+  setSnapshots(snapshots: readonly Qcow2Snapshot[], offsetBytes: number, lengthBytes: number): void {
+    this.snapshots = snapshots;
+    this.snapshotTableBytes = lengthBytes;
+    this.header = { ...this.header, snapshotCount: snapshots.length, snapshotsOffsetBytes: offsetBytes };
+  }
+
+  /** A read-only image of the disk as a snapshot has it, over the same file. */
+  viewSnapshot(snapshot: Qcow2Snapshot, l1: Uint8Array): Qcow2Image {
+    const { l1OffsetBytes, l1Entries, diskBytes: sizeBytes } = snapshot;
+    const { refcountTable: table } = this;
+    return new Qcow2Image({
+      file: this.file,
+      header: { ...this.header, l1OffsetBytes, l1Entries, sizeBytes },
+      l1,
+      refcountTable: new Uint8Array(table.buffer, table.byteOffset, table.byteLength),
+      snapshots: this.snapshots,
+      snapshotTableBytes: this.snapshotTableBytes,
+      codec: this.codec,
+      cipher: this.cipher,
+    });
   }
 
   /** What is kept in memory of the file's structures is no longer right: they were changed in bulk. */
@@ -136,6 +171,11 @@ export class Qcow2Image {
       this.barrier = false;
     });
     return false;
+  }
+
+  /** Makes the header's fixed fields ready to be written in the same turn. */
+  async loadHeader(): Promise<void> {
+    while (!this.file.canWriteNow(0, SECTOR_BYTES)) await this.file.load(0, SECTOR_BYTES);
   }
 
   /** Sets the incompatible feature bits, in memory and in the file. */

@@ -16,6 +16,7 @@ import {
 import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
 import { hasIncompatible, Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
+import { openCipher } from "./open-cipher.ts";
 import { createQcow2Device, type Qcow2Device } from "./qcow2-device.ts";
 import { parseSnapshotTable, type Qcow2Snapshot } from "./snapshot-table.ts";
 
@@ -117,7 +118,7 @@ async function openInChain(
 async function openImage(file: BlockFile, writable: boolean, options: OpenQcow2Options): Promise<Qcow2Image> {
   const header = await readHeader(file);
   checkFeatures(header, file.name, writable);
-  const cipher = await openCipher(header, file.name, options.password);
+  const cipher = await cipherOf(header, file.name, options.password);
   if (writable && hasIncompatible(header, IncompatibleFeature.DIRTY)) {
     throw new ByreError("DIRTY", `${file.name} was not closed cleanly (dirty bit): repair it first.`, {
       file: file.name,
@@ -133,7 +134,7 @@ async function openImage(file: BlockFile, writable: boolean, options: OpenQcow2O
       header.refcountTableClusters * header.clusterSizeBytes,
       "refcount table",
     ),
-    snapshots: await readSnapshots(file, header),
+    ...(await readSnapshots(file, header)),
     codec: await loadCodec(header.compressionType === 1 ? "zstd" : "zlib"),
     cipher,
   });
@@ -141,23 +142,24 @@ async function openImage(file: BlockFile, writable: boolean, options: OpenQcow2O
   return image;
 }
 
-async function openCipher(
+async function cipherOf(
   header: Qcow2Header,
   fileName: string,
   password: string | Uint8Array | undefined,
 ): Promise<ClusterCipher | undefined> {
   if (header.cryptMethod !== CryptMethod.AES) return undefined;
-  if (password === undefined)
-    throw new ByreError("ENCRYPTED", `${fileName} is encrypted (AES): a password is needed to open it.`, {
-      file: fileName,
-    });
-  const { createClusterCipher } = await import("./crypt.ts");
-  return createClusterCipher(typeof password === "string" ? new TextEncoder().encode(password) : password);
+  if (password !== undefined) return openCipher(password);
+  throw new ByreError("ENCRYPTED", `${fileName} is encrypted (AES): a password is needed to open it.`, {
+    file: fileName,
+  });
 }
 
 /** Reads the snapshot table in growing pieces: its length stands nowhere. */
-async function readSnapshots(file: BlockFile, header: Qcow2Header): Promise<readonly Qcow2Snapshot[]> {
-  if (header.snapshotCount === 0) return [];
+async function readSnapshots(
+  file: BlockFile,
+  header: Qcow2Header,
+): Promise<{ snapshots: readonly Qcow2Snapshot[]; snapshotTableBytes: number }> {
+  if (header.snapshotCount === 0) return { snapshots: [], snapshotTableBytes: 0 };
   const { snapshotsOffsetBytes: offsetBytes, version, clusterSizeBytes, sizeBytes: diskBytes } = header;
   const inFile = file.sizeBytes - offsetBytes;
   for (let lengthBytes = 64 * 1024; ; lengthBytes *= 8) {
@@ -165,7 +167,7 @@ async function readSnapshots(file: BlockFile, header: Qcow2Header): Promise<read
     if (bytes.length > 0) await file.read(offsetBytes, bytes);
     const place = { fileName: file.name, offsetBytes, version, clusterSizeBytes, diskBytes };
     const table = parseSnapshotTable(bytes, header.snapshotCount, place);
-    if (table) return table.snapshots;
+    if (table) return { snapshots: table.snapshots, snapshotTableBytes: table.lengthBytes };
     if (bytes.length === lengthBytes) continue;
     throw new ByreError(
       bytes.length === inFile ? "TRUNCATED" : "TOO_LARGE",

@@ -5,10 +5,21 @@ import { assembleCore, type Qcow2Core } from "./core.ts";
 import { prepareForChanges } from "./first-change.ts";
 import { IncompatibleFeature } from "./format.ts";
 import type { Qcow2Header } from "./header.ts";
+import { changeHeader, type HeaderChange } from "./header-edit.ts";
 import { hasIncompatible, type Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
 import { type Need, untilReady } from "./needs.ts";
+import { type ResizeOptions, resize, truncateFile } from "./resize.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
+import {
+  applySnapshot,
+  type CreateSnapshotOptions,
+  createSnapshot,
+  deleteSnapshot,
+  findSnapshot,
+  makeEmpty,
+  snapshotTree,
+} from "./snapshots.ts";
 
 /** A qcow2 image as a device, with what only this format can do. */
 export interface Qcow2Device extends BlockDevice {
@@ -39,6 +50,48 @@ export interface Qcow2Device extends BlockDevice {
    * @param packed in the image's compression type, and shorter than a cluster.
    */
   writePacked(offsetBytes: number, packed: Uint8Array): Promise<void>;
+
+  /**
+   * Keeps the disk as it is now under a name.
+   *
+   * @throws ByreError UNSUPPORTED_FEATURE where refcounts are too narrow to share clusters; INVALID_ARGUMENT,
+   *   TOO_LARGE; as `write`.
+   */
+  createSnapshot(options: CreateSnapshotOptions): Promise<Qcow2Snapshot>;
+
+  /**
+   * Puts the disk, and its size, back to what it was. What it is now is gone.
+   *
+   * @param idOrName an id goes before a name.
+   * @throws ByreError SNAPSHOT_NOT_FOUND; UNSUPPORTED_FEATURE where version 2 cannot take the size; as `write`.
+   */
+  applySnapshot(idOrName: string): Promise<void>;
+
+  /** Drops a snapshot. Throws SNAPSHOT_NOT_FOUND, and as `write`. */
+  deleteSnapshot(idOrName: string): Promise<void>;
+
+  /**
+   * The disk as a snapshot has it, to read. Close it before the snapshot is deleted.
+   *
+   * @param options owning: closing it closes this device too. Default: this device stays open.
+   * @throws ByreError SNAPSHOT_NOT_FOUND, CORRUPT.
+   */
+  openSnapshot(idOrName: string, options?: { owning?: boolean }): Promise<Qcow2Device>;
+
+  /**
+   * Changes the virtual size. What is added reads as zeros.
+   *
+   * @param sizeBytes a multiple of 512.
+   * @throws ByreError INVALID_ARGUMENT (also to shrink without `shrink`), TOO_LARGE, UNSUPPORTED_FEATURE (a
+   *   version 2 image with snapshots, an image with bitmaps); as `write`.
+   */
+  resize(sizeBytes: number, options?: ResizeOptions): Promise<void>;
+
+  /** Changes what the header says, and flushes. Throws INVALID_ARGUMENT, TOO_LARGE; as `write`. */
+  changeHeader(change: HeaderChange): Promise<void>;
+
+  /** Drops every cluster of the disk: it reads as what is behind it. Snapshots stay. */
+  makeEmpty(): Promise<void>;
 }
 
 /** What a device is made over. */
@@ -46,6 +99,8 @@ export interface Qcow2DeviceOptions {
   readonly backing: BlockDevice | undefined;
   readonly writable: boolean;
   readonly onWarning: (message: string) => void;
+  /** Closes what is below. Default: the backing device, then the file. */
+  readonly closeBelow?: () => Promise<void>;
 }
 
 /** The device over an image whose tables are open. Takes ownership of the file and the backing. */
@@ -56,8 +111,10 @@ export function createQcow2Device(image: Qcow2Image, options: Qcow2DeviceOptions
 class Device implements Qcow2Device {
   readonly backing: BlockDevice | undefined;
   readonly writable: boolean;
+  private readonly closeBelow: () => Promise<void>;
   private readonly core: Qcow2Core;
   private flushing: Promise<void> = Promise.resolve();
+  private turns: Promise<void> = Promise.resolve();
   /** Why nothing more is done: the image's structures were found damaged while it was open for writing. */
   private broken: ByreError | undefined;
   private closed = false;
@@ -68,6 +125,7 @@ class Device implements Qcow2Device {
   ) {
     this.backing = options.backing;
     this.writable = options.writable;
+    this.closeBelow = options.closeBelow ?? (() => this.closeFileAndBacking());
     this.core = assembleCore(
       image,
       options.backing,
@@ -172,6 +230,50 @@ class Device implements Qcow2Device {
     await this.guard(() => untilReady((needs) => this.core.compressed.tryWrite(offsetBytes, packed, needs)));
   }
 
+  createSnapshot(options: CreateSnapshotOptions): Promise<Qcow2Snapshot> {
+    return this.inTurn(() => createSnapshot(this.core, options));
+  }
+
+  applySnapshot(idOrName: string): Promise<void> {
+    return this.inTurn(() => applySnapshot(this.core, idOrName));
+  }
+
+  deleteSnapshot(idOrName: string): Promise<void> {
+    return this.inTurn(() => deleteSnapshot(this.core, idOrName));
+  }
+
+  async openSnapshot(idOrName: string, options: { owning?: boolean } = {}): Promise<Qcow2Device> {
+    this.checkRequest(0, 0);
+    const snapshot = findSnapshot(this.image, idOrName);
+    const { l1 } = await snapshotTree(this.image, snapshot);
+    const view = this.image.viewSnapshot(snapshot, new Uint8Array(l1.buffer));
+    return createQcow2Device(view, {
+      backing: this.backing,
+      writable: false,
+      onWarning: () => {},
+      closeBelow: options.owning ? () => this.close() : async () => {},
+    });
+  }
+
+  resize(sizeBytes: number, options: ResizeOptions = {}): Promise<void> {
+    return this.inTurn(() => resize(this.core, sizeBytes, options));
+  }
+
+  changeHeader(change: HeaderChange): Promise<void> {
+    return this.inTurn(async () => {
+      await this.core.entries.prepareNow();
+      await changeHeader(this.image, change);
+    });
+  }
+
+  makeEmpty(): Promise<void> {
+    return this.inTurn(async () => {
+      await makeEmpty(this.core);
+      await truncateFile(this.core);
+      await this.flush();
+    });
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
     if (!this.writable) return;
@@ -190,11 +292,15 @@ class Device implements Qcow2Device {
       if (!this.broken) await this.flush();
     } finally {
       this.closed = true;
-      try {
-        await this.backing?.close();
-      } finally {
-        await this.image.file.close();
-      }
+      await this.closeBelow();
+    }
+  }
+
+  private async closeFileAndBacking(): Promise<void> {
+    try {
+      await this.backing?.close();
+    } finally {
+      await this.image.file.close();
     }
   }
 
@@ -225,6 +331,17 @@ class Device implements Qcow2Device {
     await this.guard(async () => {
       for (let done = 0; done < lengthBytes; ) done += await untilReady((needs) => attempt(done, needs));
     });
+  }
+
+  /** Changes of the image as a whole, one after the other. */
+  private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.checkWrite(0, 0);
+    const turn = this.turns.then(() => this.guard(work));
+    this.turns = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
   }
 
   private guardNow<Result>(work: () => Result): Result {

@@ -62,8 +62,10 @@ export class Writer {
     const changes = entries.countChanges(free, letGo);
     allocator.check(changes, needs);
     const changed = plans.some((plan) => plan.entry !== undefined);
-    for (const { hostOffsetBytes = 0, pieces } of plans) {
+    for (const { hostOffsetBytes = 0, pieces, entry, replaced } of plans) {
       entries.checkNoOverlap(hostOffsetBytes);
+      if (!replaced && entry && hostOffsetBytes >= image.file.sizeBytes)
+        allocator.checkReserve(hostOffsetBytes / image.clusterSizeBytes, needs);
       for (const { inClusterBytes, bytes } of pieces)
         image.tables.checkWritable(hostOffsetBytes + inClusterBytes, bytes.length, needs);
     }
@@ -159,7 +161,7 @@ export class Writer {
     if (!main) return undefined;
     const pieces = [main];
     const keep = (stored & ~touched.bits) >>> 0;
-    for (let i = 0; keep >>> i !== 0; i++) {
+    for (let i = 0; i < subclusters; i++) {
       if (((keep >>> i) & 1) === 0) continue;
       const none = new Uint8Array(0);
       const kept = this.merged(

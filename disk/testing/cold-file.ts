@@ -82,7 +82,11 @@ export function createColdFile(
     write(offsetBytes, data, stage?: WriteStage) {
       if (!file.canWriteNow(offsetBytes, data.length))
         throw new Error(`write at ${offsetBytes} was not loaded`);
+      const sizeBefore = memory.sizeBytes;
       memory.write(offsetBytes, data, stage);
+      // What lies between the old end and the write is known: it could be written before, and still can be.
+      if (offsetBytes > sizeBefore)
+        for (const piece of piecesOf(sizeBefore, offsetBytes - sizeBefore)) touch(piece);
       for (const piece of piecesOf(offsetBytes, data.length)) touch(piece);
     },
     truncate: (sizeBytes) => memory.truncate(sizeBytes),

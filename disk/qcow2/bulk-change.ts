@@ -1,0 +1,276 @@
+import { WriteStage } from "../block-file.ts";
+import { ByreError } from "../errors.ts";
+import type { Qcow2Core } from "./core.ts";
+import { addTree, CountDeltas } from "./count-deltas.ts";
+import { ENTRY_BYTES, HeaderField, IncompatibleFeature } from "./format.ts";
+import { hasIncompatible, type Qcow2Image } from "./image.ts";
+import { decodeTableOffset, isCopied } from "./l2-entry.ts";
+import { untilReady } from "./needs.ts";
+import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refcount-entry.ts";
+import { TablePatch } from "./table-patch.ts";
+import { viewOf } from "./u64.ts";
+
+/** A tree of tables that an image refers to: the active one, or a snapshot's. */
+export interface TableTree {
+  readonly l1: DataView;
+  readonly l1OffsetBytes: number;
+}
+
+/** New bytes in clusters of their own. */
+export interface NewTable {
+  readonly bytes: Uint8Array;
+  /** First cluster, found free. */
+  readonly clusterIndex: number;
+}
+
+/** A change of what the image refers to as a whole: snapshots come and go, the active tables are replaced. */
+export interface BulkChange {
+  /** Trees that are referred to once more. */
+  readonly added: readonly TableTree[];
+  /** Trees that are referred to once less. */
+  readonly removed: readonly TableTree[];
+  /** Tables that are written to free clusters. */
+  readonly tables: readonly NewTable[];
+  /** Tables that are no longer referred to. */
+  readonly releasedTables: readonly { offsetBytes: number; lengthBytes: number }[];
+  /** Bytes of the header from a field on, all within its first 512: they take effect at once. */
+  readonly header: readonly { fieldBytes: number; bytes: Uint8Array }[];
+  /** The active tree as it will be: its COPIED flags are made right. */
+  readonly active: TableTree;
+  /** Takes the change over in memory, in the same turn in which it is written. */
+  applied(): void;
+}
+
+/**
+ * Runs a change that touches every count of a tree. Guest writes wait meanwhile; reads go on.
+ *
+ * Everything that can fail is done on copies first. A file with transactions then has the whole change at
+ * once. On a plain file it is two flushes, each in the order of the stages: first what adds references and
+ * takes COPIED flags away, with the header last; then what lets go. A crash leaves an image whose every byte
+ * is right and whose counts are too high in places; the dirty bit, set around the change where the version
+ * has it, makes the next program repair them.
+ *
+ * @param plan looks at the image, which does not change under it, and says what to change.
+ */
+export async function runBulkChange<Result>(
+  core: Qcow2Core,
+  plan: () => Promise<{ change: BulkChange; result: Result }>,
+): Promise<Result> {
+  const { image, entries } = core;
+  await entries.prepareNow();
+  const release = entries.hold();
+  try {
+    // What waits to be let go must be counted before counts are looked at.
+    await core.flush();
+    const { change, result } = await plan();
+    const deltas = new CountDeltas();
+    for (const { l1, l1OffsetBytes } of change.added) await addTree(image, l1, l1OffsetBytes, 1, deltas);
+    for (const { l1, l1OffsetBytes } of change.removed) await addTree(image, l1, l1OffsetBytes, -1, deltas);
+    const { clusterSizeBytes } = image;
+    for (const { bytes, clusterIndex } of change.tables)
+      for (let i = 0; i * clusterSizeBytes < bytes.length; i++) deltas.add(clusterIndex + i, 1);
+    for (const { offsetBytes, lengthBytes } of change.releasedTables)
+      for (let i = 0; i * clusterSizeBytes < lengthBytes; i++)
+        deltas.add(offsetBytes / clusterSizeBytes + i, -1);
+
+    const both = image.file.transactional;
+    const first = new PlannedPatch(image, deltas);
+    await first.plan(change, { raise: true, lower: both });
+    const dirty = !both && image.hasZeroClusters;
+    if (dirty) await setDirty(image, true);
+    await untilReady((needs) => {
+      if (!first.patch.tryApply(needs)) return undefined;
+      change.applied();
+      first.applyToL1();
+      forget(core);
+      return true;
+    });
+    await core.flush();
+    if (!both) {
+      const second = new PlannedPatch(image, deltas);
+      await second.plan(change, { raise: false, lower: true });
+      await untilReady((needs) => {
+        if (!second.patch.tryApply(needs)) return undefined;
+        second.applyToL1();
+        forget(core);
+        return true;
+      });
+      await core.flush();
+      if (dirty) await setDirty(image, false);
+    }
+    return result;
+  } finally {
+    release();
+  }
+}
+
+/** What is kept in memory of tables and counts is read again. */
+function forget({ image, allocator, compressed, reader }: Qcow2Core): void {
+  image.forgetStructures();
+  allocator.forgetCounts();
+  compressed.leaveAll();
+  reader.forgetAllUnpacked();
+}
+
+async function setDirty(image: Qcow2Image, dirty: boolean): Promise<void> {
+  const bit = 1n << BigInt(IncompatibleFeature.DIRTY);
+  if (hasIncompatible(image.header, IncompatibleFeature.DIRTY) === dirty) return;
+  await image.loadHeader();
+  const { incompatibleFeatures } = image.header;
+  image.setIncompatibleFeatures(dirty ? incompatibleFeatures | bit : incompatibleFeatures & ~bit);
+  await image.file.flush();
+}
+
+/** A patch of counts, flags, tables and header. */
+class PlannedPatch {
+  readonly patch: TablePatch;
+  /** COPIED flags of the active L1 table, to be taken over in memory with the patch. */
+  private readonly l1Flags: { at: number; copied: boolean }[] = [];
+  private readonly countsPerBlock: number;
+
+  constructor(
+    private readonly image: Qcow2Image,
+    private readonly deltas: CountDeltas,
+  ) {
+    this.patch = new TablePatch(image.file, image.clusterSizeBytes);
+    this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
+  }
+
+  /** @param parts raise: what adds references. lower: what lets go. Both, where that is safe at once. */
+  async plan(change: BulkChange, parts: { raise: boolean; lower: boolean }): Promise<void> {
+    const { image, patch } = this;
+    for (const [index, delta] of this.deltas.changes())
+      if (delta > 0 ? parts.raise : parts.lower) await this.addCount(index, delta);
+    if (parts.raise)
+      for (const { bytes, clusterIndex } of change.tables)
+        await patch.put(clusterIndex * image.clusterSizeBytes, bytes, WriteStage.DATA);
+    await this.fixFlags(change.active, parts);
+    if (!parts.raise) return;
+    for (const { fieldBytes, bytes } of change.header) await patch.put(fieldBytes, bytes, WriteStage.HEADER);
+  }
+
+  applyToL1(): void {
+    for (const { at, copied } of this.l1Flags) setCopied(this.image.l1, at, copied);
+  }
+
+  private async addCount(index: number, delta: number): Promise<void> {
+    const { image, patch } = this;
+    const { blockOffset, inBlock } = await this.findBlock(index);
+    const block = patch.bytes(blockOffset, image.clusterSizeBytes);
+    const before = readRefcount(block, inBlock, image.refcountOrder);
+    const after = before + delta;
+    const { start, end } = refcountBytes(inBlock, image.refcountOrder);
+    if (after < 0)
+      throw image.corrupt(
+        `the refcount of cluster ${index} is ${before}, and would become ${after}`,
+        blockOffset + start,
+      );
+    if (after > maxRefcount(image.refcountOrder))
+      throw new ByreError(
+        "UNSUPPORTED_FEATURE",
+        `${image.file.name} has refcounts of ${2 ** image.refcountOrder} bits, and cluster ${index} would be ` +
+          `referred to ${after} times. Convert or amend it to wider refcounts first.`,
+        {
+          file: image.file.name,
+          clusterIndex: index,
+          refcount: after,
+          refcountBits: 2 ** image.refcountOrder,
+        },
+      );
+    writeRefcount(block, inBlock, image.refcountOrder, after);
+    patch.mark(blockOffset + start, end - start, WriteStage.REFCOUNT_BLOCK);
+  }
+
+  /** COPIED flags of the active tree: set exactly where the count is 1. */
+  private async fixFlags(active: TableTree, parts: { raise: boolean; lower: boolean }): Promise<void> {
+    const { image, patch } = this;
+    const { clusterSizeBytes, entryBytes } = image;
+    const { l1, l1OffsetBytes } = active;
+    await patch.load(l1OffsetBytes, l1.byteLength);
+    const scratch = new Uint8Array(clusterSizeBytes);
+    for (let at = 0; at < l1.byteLength; at += ENTRY_BYTES) {
+      const l2Offset = decodeTableOffset(l1.getUint32(at), l1.getUint32(at + 4));
+      if (l2Offset === 0) continue;
+      const wanted = await this.wantsFlag(l1.getUint32(at), l2Offset, parts);
+      if (wanted !== undefined) {
+        const entry = patch.bytes(l1OffsetBytes + at, ENTRY_BYTES);
+        setCopied(viewOf(entry), 0, wanted);
+        this.l1Flags.push({ at, copied: wanted });
+        patch.mark(l1OffsetBytes + at, ENTRY_BYTES, WriteStage.L1);
+      }
+      // Most tables need no change after the first snapshot: only those that do are kept.
+      let table = patch.isLoaded(l2Offset) ? patch.bytes(l2Offset, clusterSizeBytes) : undefined;
+      if (!table) await image.file.read(l2Offset, scratch);
+      let view = viewOf(table ?? scratch);
+      for (let entryAt = 0; entryAt < clusterSizeBytes; entryAt += entryBytes) {
+        const hi = view.getUint32(entryAt);
+        // Compressed clusters have no such flag.
+        if (hi & 0x40000000) continue;
+        const hostOffset = decodeTableOffset(hi, view.getUint32(entryAt + 4));
+        if (hostOffset === 0) continue;
+        const wantedHere = await this.wantsFlag(hi, hostOffset, parts);
+        if (wantedHere === undefined) continue;
+        if (!table) {
+          await patch.load(l2Offset, clusterSizeBytes);
+          table = patch.bytes(l2Offset, clusterSizeBytes);
+          view = viewOf(table);
+        }
+        setCopied(view, entryAt, wantedHere);
+        patch.mark(l2Offset + entryAt, ENTRY_BYTES, WriteStage.L2);
+      }
+    }
+  }
+
+  /** What the flag is to become in this patch; undefined when it stays. */
+  private async wantsFlag(
+    hi: number,
+    hostOffsetBytes: number,
+    parts: { raise: boolean; lower: boolean },
+  ): Promise<boolean | undefined> {
+    const index = hostOffsetBytes / this.image.clusterSizeBytes;
+    const { blockOffset, inBlock } = await this.findBlock(index);
+    const block = this.patch.bytes(blockOffset, this.image.clusterSizeBytes);
+    const wanted = readRefcount(block, inBlock, this.image.refcountOrder) === 1;
+    if (wanted === isCopied(hi)) return undefined;
+    return (wanted ? parts.lower : parts.raise) ? wanted : undefined;
+  }
+
+  /** Loads the refcount block of a cluster into the patch. */
+  private async findBlock(index: number): Promise<{ blockOffset: number; inBlock: number }> {
+    const { image, patch, countsPerBlock } = this;
+    const blockIndex = Math.floor(index / countsPerBlock);
+    const at = blockIndex * ENTRY_BYTES;
+    const { refcountTable } = image;
+    const blockOffset =
+      at < refcountTable.byteLength
+        ? decodeTableOffset(refcountTable.getUint32(at), refcountTable.getUint32(at + 4))
+        : 0;
+    if (blockOffset === 0)
+      throw image.corrupt(
+        `cluster ${index} is used but no refcount block counts it`,
+        image.refcountTableOffsetBytes + at,
+      );
+    image.checkClusterOffset(blockOffset, "refcount table entry", image.refcountTableOffsetBytes + at);
+    if (!patch.isLoaded(blockOffset)) await patch.load(blockOffset, image.clusterSizeBytes);
+    return { blockOffset, inBlock: index - blockIndex * countsPerBlock };
+  }
+}
+
+function setCopied(view: DataView, at: number, copied: boolean): void {
+  const hi = view.getUint32(at);
+  view.setUint32(at, copied ? (hi | 0x80000000) >>> 0 : hi & 0x7fffffff);
+}
+
+/** Bytes of the header that point to the active L1 table, from the virtual size on, and what they say. */
+export function encodeActiveFields(
+  image: Qcow2Image,
+  fields: { sizeBytes: number; l1Entries: number; l1OffsetBytes: number },
+): { fieldBytes: number; bytes: Uint8Array } {
+  const bytes = new Uint8Array(HeaderField.L1_OFFSET + 8 - HeaderField.SIZE);
+  const view = viewOf(bytes);
+  view.setBigUint64(0, BigInt(fields.sizeBytes));
+  view.setUint32(HeaderField.CRYPT_METHOD - HeaderField.SIZE, image.header.cryptMethod);
+  view.setUint32(HeaderField.L1_SIZE - HeaderField.SIZE, fields.l1Entries);
+  view.setBigUint64(HeaderField.L1_OFFSET - HeaderField.SIZE, BigInt(fields.l1OffsetBytes));
+  return { fieldBytes: HeaderField.SIZE, bytes };
+}

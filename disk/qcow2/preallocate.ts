@@ -1,0 +1,84 @@
+import { WriteStage } from "../block-file.ts";
+import type { Qcow2Core } from "./core.ts";
+import { WHOLE_CLUSTER } from "./l2-entry.ts";
+import { entryAt, setPlainEntry } from "./mapping.ts";
+import { untilReady } from "./needs.ts";
+
+/** Zeros are written in pieces of this many bytes. */
+const ZEROS_BYTES = 512 * 1024;
+/** And flushed after this many. */
+const FLUSH_BYTES = 32 * 1024 * 1024;
+/** Clusters given room in one step. */
+const MAX_CLUSTERS = 1024;
+
+/**
+ * Gives a range of the disk room in the file, so that writing to it later needs none. The bytes read as
+ * zeros. Clusters that are stored already stay as they are.
+ *
+ * @param endBytes a cluster's end, or the disk's.
+ */
+export async function preallocate(core: Qcow2Core, startBytes: number, endBytes: number): Promise<void> {
+  for (let at = startBytes; at < endBytes; )
+    at += await untilReady((needs) => {
+      const { image, entries, allocator } = core;
+      const { clusterSizeBytes } = image;
+      const place = entries.find(at, needs);
+      if (!place) return undefined;
+      const first = at - (at % clusterSizeBytes);
+      const count = Math.min(
+        MAX_CLUSTERS,
+        place.entriesLeft,
+        Math.ceil((endBytes - first) / clusterSizeBytes),
+      );
+      const empty: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const entry = entryAt(image, place.slice, place.index + i);
+        if (entry.kind === "plain" && entry.hostOffsetBytes === 0) empty.push(i);
+      }
+      const free = allocator.findFree(empty.length, needs);
+      if (!free) return undefined;
+      const changes = entries.countChanges(free, []);
+      allocator.check(changes, needs);
+      entries.check(place, count, needs);
+      const inFile = free.filter((index) => index * clusterSizeBytes < image.file.sizeBytes);
+      for (const index of inFile)
+        image.tables.checkWritable(index * clusterSizeBytes, clusterSizeBytes, needs);
+      if (needs.length > 0) return undefined;
+      // What was there before must not show; past the end of the file there is nothing.
+      const zeros = new Uint8Array(clusterSizeBytes);
+      for (const index of inFile) image.file.write(index * clusterSizeBytes, zeros, WriteStage.DATA);
+      const end = Math.max(0, ...free.map((index) => (index + 1) * clusterSizeBytes));
+      if (end > image.file.sizeBytes) image.file.truncate(end);
+      empty.forEach((i, k) => {
+        // With subclusters none is stored yet: the room alone is taken.
+        const allocated = image.extendedL2 ? 0 : WHOLE_CLUSTER;
+        const hostOffsetBytes = (free[k] ?? 0) * clusterSizeBytes;
+        setPlainEntry(image, place, i, {
+          kind: "plain",
+          hostOffsetBytes,
+          copied: true,
+          allocated,
+          zeros: 0,
+        });
+      });
+      entries.write(place, count);
+      allocator.apply(changes);
+      return Math.min(first + count * clusterSizeBytes, endBytes) - at;
+    });
+}
+
+/** Writes zeros as data, whatever the range was before. */
+export async function writeZeroData(core: Qcow2Core, startBytes: number, endBytes: number): Promise<void> {
+  const zeros = new Uint8Array(ZEROS_BYTES);
+  let unflushed = 0;
+  for (let at = startBytes; at < endBytes; ) {
+    const piece = zeros.subarray(0, Math.min(zeros.length, endBytes - at));
+    const written = await untilReady((needs) => core.writer.tryWriteRun(at, piece, needs));
+    at += written;
+    unflushed += written;
+    // What is not flushed is in memory.
+    if (unflushed < FLUSH_BYTES) continue;
+    await core.flush();
+    unflushed = 0;
+  }
+}
