@@ -23,7 +23,7 @@ export type ByreErrorCode =
   | "TRUNCATED"
   | "CORRUPT"
   | "MARKED_CORRUPT"
-  | "DIRTY"
+  | "CHECK_FAILED"
   | "UNSUPPORTED_VERSION"
   | "UNSUPPORTED_FEATURE"
   | "SNAPSHOT_NOT_FOUND"

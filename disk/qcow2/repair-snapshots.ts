@@ -1,0 +1,103 @@
+import { WriteStage } from "../block-file.ts";
+import type { ClusterCounts } from "./check-counts.ts";
+import type { CheckedImage } from "./check-image.ts";
+import { countsPerBlock, refcountBlockOffset, refcountTableEntries } from "./check-refcounts.ts";
+import {
+  type CheckedSnapshots,
+  encodeSnapshotEntry,
+  readSnapshotEntry,
+  snapshotEntryBytes,
+} from "./check-snapshots.ts";
+import { HeaderField } from "./format.ts";
+import { writeRefcounts } from "./repair-refcounts.ts";
+import type { RepairWriter } from "./repair-writer.ts";
+import { viewOf, writeU64 } from "./u64.ts";
+
+/** Writes how many snapshots the table has into the header; those past it are leaked, for the check to free. */
+export async function cutSnapshotCount(
+  writer: RepairWriter,
+  image: CheckedImage,
+  count: number,
+): Promise<void> {
+  const bytes = new Uint8Array(4);
+  viewOf(bytes).setUint32(0, count);
+  await writer.putHeader(HeaderField.SNAPSHOT_COUNT, bytes);
+  image.snapshotCount = count;
+}
+
+/** Bytes that the rewritten table takes. */
+export async function rewrittenTableBytes(image: CheckedImage, snapshots: CheckedSnapshots): Promise<number> {
+  let bytes = 0;
+  for (let index = 0; index < snapshots.count; index++)
+    bytes = Math.ceil(bytes / 8) * 8 + snapshotEntryBytes(await readSnapshotEntry(image, snapshots, index));
+  return bytes;
+}
+
+/**
+ * The first run of free clusters that refcount blocks count already.
+ *
+ * @param counts sound stored counts.
+ * @returns undefined when the blocks have no such run.
+ */
+export function findCountedRun(
+  image: CheckedImage,
+  counts: ClusterCounts,
+  length: number,
+): number | undefined {
+  const perBlock = countsPerBlock(image);
+  let run = 0;
+  for (let index = 0; index < refcountTableEntries(image); index++) {
+    if (refcountBlockOffset(image, index) === 0) {
+      run = 0;
+      continue;
+    }
+    for (let cluster = index * perBlock; cluster < (index + 1) * perBlock; cluster++) {
+      run = counts.get(cluster) === 0 ? run + 1 : 0;
+      if (run === length) return cluster - length + 1;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Writes the snapshot table anew, with what its version asks of entries, and switches the header to it.
+ *
+ * @param firstCluster free clusters that are counted already.
+ */
+export async function writeSnapshotTable(
+  writer: RepairWriter,
+  image: CheckedImage,
+  snapshots: CheckedSnapshots,
+  firstCluster: number,
+): Promise<void> {
+  const start = firstCluster * image.clusterSizeBytes;
+  let at = 0;
+  for (let index = 0; index < snapshots.count; index++) {
+    at = Math.ceil(at / 8) * 8;
+    const entry = await readSnapshotEntry(image, snapshots, index);
+    const bytes = encodeSnapshotEntry(entry, image.header.sizeBytes);
+    await writer.put(start + at, bytes, WriteStage.DATA);
+    at += bytes.length;
+  }
+  const bytes = new Uint8Array(12);
+  viewOf(bytes).setUint32(0, snapshots.count);
+  writeU64(viewOf(bytes), 4, start);
+  await writer.putHeader(HeaderField.SNAPSHOT_COUNT, bytes);
+  image.snapshotsOffsetBytes = start;
+}
+
+/** Changes the stored counts of a run of clusters by one. */
+export async function changeRun(
+  writer: RepairWriter,
+  image: CheckedImage,
+  counts: ClusterCounts,
+  firstCluster: number,
+  length: number,
+  change: 1 | -1,
+): Promise<void> {
+  const clusters = Array.from({ length }, (_, i) => firstCluster + i).filter(
+    (cluster) => counts.get(cluster) + change >= 0,
+  );
+  for (const cluster of clusters) counts.set(cluster, counts.get(cluster) + change);
+  await writeRefcounts(writer, image, clusters, counts);
+}
