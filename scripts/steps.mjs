@@ -63,6 +63,17 @@ export async function ensurePage() {
   writeStamp(stampPath, stamp);
 }
 
+/** Builds lib/, the command line and the library, when anything it is made of has changed. */
+export async function ensureLibrary() {
+  const stamp = stampOf(["disk", "scripts/build-cli.mjs", "package-lock.json"], /\.test\.ts$|\/testing$/);
+  const stampPath = ".cache/library.stamp";
+  if (existsSync(join(projectFolder, "lib/byre.mjs")) && readStamp(stampPath) === stamp) return;
+  say("building the command line");
+  rmSync(join(projectFolder, stampPath), { force: true });
+  await run(process.execPath, ["scripts/build-cli.mjs"]);
+  writeStamp(stampPath, stamp);
+}
+
 /** Something a step ran has failed; it has said why itself. */
 export class StepFailed extends Error {}
 

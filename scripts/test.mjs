@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   ensureAppliance,
   ensureDependencies,
+  ensureLibrary,
   ensurePage,
   exitCode,
   hasCommand,
@@ -34,6 +35,7 @@ try {
   const hasAppliance = await ensureAppliance();
   if (!hasAppliance && inCi) throw new StepFailed("The demo appliance could not be built, which CI needs.");
   await ensurePage();
+  await ensureLibrary();
 
   count((await exitCode("npm", ["run", "--silent", "check"])) === 0 ? { passed: 1 } : { failed: 1 });
   await runVitest();
