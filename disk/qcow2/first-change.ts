@@ -1,26 +1,50 @@
+import { WriteStage } from "../block-file.ts";
+import { markBitmapsInUse } from "./bitmaps.ts";
 import { keptAutoclearFeatures } from "./features.ts";
+import { AutoclearFeature } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 
 /**
- * What must be true in the file before anything in it changes: autoclear features that we do not keep right
- * are dropped.
+ * What must be true in the file before anything in it changes: bitmaps that record changes, which they will
+ * not see here, are marked as in use (QEMU then knows that they are not to be relied on), and autoclear
+ * features that are not known here are dropped.
  *
- * @throws what the file meets; nothing has changed then.
+ * @throws what the file meets; nothing of the guest's has changed then.
  */
 export async function prepareForChanges(
   image: Qcow2Image,
   onWarning: (message: string) => void,
 ): Promise<void> {
-  const { version, autoclearFeatures } = image.header;
-  const kept = keptAutoclearFeatures(autoclearFeatures);
-  if (version < 3 || kept === autoclearFeatures) return;
   const { file } = image;
-  await image.loadHeader();
-  image.setAutoclearFeatures(kept);
-  onWarning(
-    `${file.name} has features that changes may make untrue (autoclear bits 0x${autoclearFeatures.toString(16)}); ` +
-      "those that are not known here are dropped.",
-  );
+  const { version, autoclearFeatures } = image.header;
+  if (version < 3) return;
+  const kept = keptAutoclearFeatures(autoclearFeatures);
+  let changed = kept !== autoclearFeatures;
+  if (changed) {
+    await image.loadHeader();
+    image.setAutoclearFeatures(kept);
+    onWarning(
+      `${file.name} has features that changes may make untrue (autoclear bits 0x${autoclearFeatures.toString(16)}); ` +
+        "those that are not known here are dropped.",
+    );
+  }
+  if ((kept >> BigInt(AutoclearFeature.BITMAPS)) & 1n)
+    changed = (await markBitmaps(image, onWarning)) || changed;
   // On a file without transactions the header goes last: what relies on it waits.
-  if (!file.transactional) await file.flush();
+  if (changed && !file.transactional) await file.flush();
+}
+
+async function markBitmaps(image: Qcow2Image, onWarning: (message: string) => void): Promise<boolean> {
+  const { file } = image;
+  const writes = await markBitmapsInUse(file, image.header);
+  for (const { offsetBytes, bytes } of writes) {
+    while (!file.canWriteNow(offsetBytes, bytes.length)) await file.load(offsetBytes, bytes.length);
+    file.write(offsetBytes, bytes, WriteStage.HEADER);
+  }
+  if (writes.length > 0)
+    onWarning(
+      `${file.name} has ${writes.length} dirty bitmaps, which do not see what is written here: they are marked as ` +
+        "in use, and QEMU will not rely on them any more.",
+    );
+  return writes.length > 0;
 }

@@ -71,7 +71,6 @@ describe("what is not a sound image", () => {
     ["AES", "ENCRYPTED", u32(HeaderField.CRYPT_METHOD, 1), /AES/],
     ["LUKS", "LUKS", u32(HeaderField.CRYPT_METHOD, 2), /LUKS/],
     ["crypt_method 3", "UNSUPPORTED_FEATURE", u32(HeaderField.CRYPT_METHOD, 3), /crypt_method 3/],
-    ["the dirty bit", "DIRTY", u64(HeaderField.INCOMPATIBLE_FEATURES, 1n), /not closed cleanly/],
     ["the corrupt bit", "MARKED_CORRUPT", u64(HeaderField.INCOMPATIBLE_FEATURES, 2n), /marked corrupt/],
     [
       "an external data file",

@@ -64,8 +64,8 @@ const MAX_CHAIN = 64;
  *
  * @param file owned by the device from now on: closed with it, and closed here when opening fails.
  * @throws ByreError NOT_QCOW2, TRUNCATED, CORRUPT, UNSUPPORTED_VERSION, TOO_LARGE; ENCRYPTED without a
- *   password; for what is not done LUKS, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE; for writing also DIRTY (it
- *   could not be repaired) and MARKED_CORRUPT; for the chain BACKING_DENIED, BACKING_DEPTH and what the
+ *   password; for what is not done LUKS, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE; for writing also MARKED_CORRUPT, and CHECK_FAILED when a
+ *   dirty image cannot be repaired; for the chain BACKING_DENIED, BACKING_DEPTH and what the
  *   resolver throws.
  */
 export async function openQcow2(file: BlockFile, options: OpenQcow2Options = {}): Promise<Qcow2Device> {
@@ -116,13 +116,13 @@ async function openInChain(
 }
 
 async function openImage(file: BlockFile, writable: boolean, options: OpenQcow2Options): Promise<Qcow2Image> {
-  const header = await readHeader(file);
+  let header = await readHeader(file);
   checkFeatures(header, file.name, writable);
   const cipher = await cipherOf(header, file.name, options.password);
   if (writable && hasIncompatible(header, IncompatibleFeature.DIRTY)) {
-    throw new ByreError("DIRTY", `${file.name} was not closed cleanly (dirty bit): repair it first.`, {
-      file: file.name,
-    });
+    const { repairDirty } = await import("./repair.ts");
+    await repairDirty(file);
+    header = await readHeader(file);
   }
   const image = new Qcow2Image({
     file,

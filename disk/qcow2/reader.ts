@@ -106,6 +106,11 @@ export class Reader {
     this.unpacked.clear();
   }
 
+  /** Whether nothing is behind the image at all. */
+  get isAlone(): boolean {
+    return this.backing === undefined;
+  }
+
   /** Whether bytes that this image does not store itself are zeros for want of anything behind them. */
   hasNothingBehind(guestOffsetBytes: number): boolean {
     return guestOffsetBytes >= this.backedBytes;

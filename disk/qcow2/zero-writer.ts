@@ -41,8 +41,9 @@ export class ZeroWriter {
     needs: Need[],
   ): number | undefined {
     const { image } = this;
-    // Version 2 has no zero clusters.
-    if (!image.hasZeroClusters) return this.writeZeros(guestOffsetBytes, lengthBytes, needs);
+    // Version 2 has no zero clusters; only where nothing is behind the image can it say zeros at all.
+    if (!image.hasZeroClusters && !this.reader.isAlone)
+      return this.writeZeros(guestOffsetBytes, lengthBytes, needs);
     const { subclusterSizeBytes: unit, clusterSizeBytes } = image;
     const { sizeBytes } = image.header;
     const endBytes = guestOffsetBytes + lengthBytes;
@@ -112,6 +113,7 @@ export class ZeroWriter {
     needs: Need[],
   ): number | undefined {
     const { image } = this;
+    if (!image.hasZeroClusters) return this.tryDiscardRun(guestOffsetBytes, lengthBytes, false, needs);
     const { clusterSizeBytes, subclusterSizeBytes, subclusters } = image;
     const place = this.entries.find(guestOffsetBytes, needs);
     if (!place) return undefined;
