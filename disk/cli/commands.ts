@@ -26,8 +26,12 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   check: { summary: "look for damage, and mend it", load: () => import("./check.ts") },
   create: { summary: "make an image", load: () => import("./create.ts") },
   info: { summary: "say what an image is", load: () => import("./info.ts") },
+  compare: { summary: "say whether two images have the same content", load: () => import("./compare.ts") },
   convert: { summary: "copy an image into another format", load: () => import("./convert.ts") },
+  io: { summary: "read and write a disk by hand", load: () => import("./io.ts") },
   map: { summary: "say where each part of a disk is stored", load: () => import("./map.ts") },
+  measure: { summary: "say how large a new image would be", load: () => import("./measure.ts") },
+  meta: { summary: "read and write what an image says of itself", load: () => import("./meta.ts") },
   resize: { summary: "change how large a disk is", load: () => import("./resize.ts") },
   snapshot: { summary: "list, make, apply or drop snapshots", load: () => import("./snapshot.ts") },
 };

@@ -16,7 +16,10 @@ export interface ChainLayer {
   readonly path: string | undefined;
   /** How messages and tables call its file. */
   readonly filename: string;
-  /** Finds holes in the plain file of a raw image, or of a qcow2 image with preallocated metadata. */
+  /**
+   * Finds holes in the plain file of a raw image; or of a qcow2 image with preallocated metadata, where those of
+   * less than a cluster come and go with the system's cache.
+   */
   readonly holes: HoleFinder | undefined;
 }
 
@@ -38,7 +41,7 @@ export async function chainOf(
       qcow2,
       path,
       filename: nameOf(file),
-      holes: wantsHoles ? new HoleFinder(path) : undefined,
+      holes: wantsHoles ? new HoleFinder(path, qcow2?.info.clusterSizeBytes) : undefined,
     });
     const backingName = qcow2?.backing && qcow2.header.backingName;
     if (backingName) file = backingSpec(file, backingName);

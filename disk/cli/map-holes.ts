@@ -15,18 +15,23 @@ export class HoleFinder {
   readonly sizeBytes: number;
   /** Bytes the file takes on its disk: 0 is one hole, its size and more is none. */
   private readonly diskBytes: number;
-  private readonly buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  private readonly buffer: Buffer;
   /** What the last search found: up to `knownEnd` all is as at `knownStart`. */
   private knownStart = 0;
   private knownEnd = 0;
   private knownHole = false;
 
-  constructor(private readonly path: string) {
+  /** @param unitBytes what is a hole or not as a whole, counted from the file's start. Default: a page. */
+  constructor(
+    private readonly path: string,
+    unitBytes?: number,
+  ) {
     this.fd = openSync(path, "r");
     const { size, blocks, blksize } = fstatSync(this.fd);
     this.sizeBytes = size;
     this.diskBytes = blocks * 512;
-    this.pageBytes = Math.min(READ_BYTES, Math.max(512, blksize));
+    this.pageBytes = unitBytes ?? Math.min(READ_BYTES, Math.max(512, blksize));
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(READ_BYTES, this.pageBytes));
   }
 
   /**
@@ -50,7 +55,7 @@ export class HoleFinder {
     let at = this.knownStart;
     let hole: boolean | undefined;
     while (at < this.sizeBytes) {
-      const part = this.buffer.subarray(0, Math.min(READ_BYTES, this.sizeBytes - at));
+      const part = this.buffer.subarray(0, Math.min(this.buffer.length, this.sizeBytes - at));
       const length = readUpTo(this.fd, part, at, this.path);
       for (let start = 0; start < length; start += this.pageBytes) {
         const isHole = isZero(part, start, Math.min(length, start + this.pageBytes));
