@@ -22,8 +22,6 @@ export type CountChanges = ReadonlyMap<number, number>;
  * `pendingFrees` until `flush` has made the tables durable.
  */
 export class Allocator {
-  /** Clusters a refcount block counts. */
-  private readonly countsPerBlock: number;
   /** Below it no cluster is free. */
   private firstMaybeFree = 0;
   /** Cluster index -> how many references to drop once the tables are durable. */
@@ -33,8 +31,11 @@ export class Allocator {
   constructor(
     private readonly image: Qcow2Image,
     private readonly whenFreed: (index: number) => void,
-  ) {
-    this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
+  ) {}
+
+  /** Clusters a refcount block counts. */
+  private get countsPerBlock(): number {
+    return (this.image.clusterSizeBytes * 8) / 2 ** this.image.refcountOrder;
   }
 
   /**

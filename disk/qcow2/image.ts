@@ -36,7 +36,6 @@ export function hasIncompatible(header: Qcow2Header, bit: number): boolean {
 export class Qcow2Image {
   readonly clusterBits: number;
   readonly clusterSizeBytes: number;
-  readonly refcountOrder: number;
   /** L2 entries of 16 bytes, each for 32 subclusters. */
   readonly extendedL2: boolean;
   /** Bytes of an L2 entry. */
@@ -73,7 +72,6 @@ export class Qcow2Image {
     this.header = header;
     this.clusterBits = header.clusterBits;
     this.clusterSizeBytes = header.clusterSizeBytes;
-    this.refcountOrder = header.refcountOrder;
     this.extendedL2 = hasIncompatible(header, IncompatibleFeature.EXTENDED_L2);
     this.entryBytes = this.extendedL2 ? 2 * ENTRY_BYTES : ENTRY_BYTES;
     this.l2Entries = this.clusterSizeBytes / this.entryBytes;
@@ -94,6 +92,11 @@ export class Qcow2Image {
   /** Zero clusters exist from version 3 on. */
   get hasZeroClusters(): boolean {
     return this.header.version >= 3;
+  }
+
+  /** A refcount has 2^order bits. */
+  get refcountOrder(): number {
+    return this.header.refcountOrder;
   }
 
   get l1Entries(): number {
@@ -135,6 +138,19 @@ export class Qcow2Image {
       codec: this.codec,
       cipher: this.cipher,
     });
+  }
+
+  /** Takes over refcount structures of another width that the file has already. */
+  setRefcounts(table: Uint8Array, offsetBytes: number, refcountOrder: number): void {
+    this.refcountTable = viewOf(table);
+    this.refcountTableOffsetBytes = offsetBytes;
+    this.header = {
+      ...this.header,
+      refcountOrder,
+      refcountTableOffsetBytes: offsetBytes,
+      refcountTableClusters: table.length / this.clusterSizeBytes,
+    };
+    this.forgetStructures();
   }
 
   /** What is kept in memory of the file's structures is no longer right: they were changed in bulk. */

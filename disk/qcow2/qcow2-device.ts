@@ -1,6 +1,7 @@
 import type { BlockDevice, BlockStatus, WriteZeroesOptions } from "../block-device.ts";
 import { ByreError } from "../errors.ts";
 import { checkRange } from "../ranges.ts";
+import { type AmendOptions, amend } from "./amend.ts";
 import { assembleCore, type Qcow2Core } from "./core.ts";
 import { prepareForChanges } from "./first-change.ts";
 import { IncompatibleFeature } from "./format.ts";
@@ -89,6 +90,15 @@ export interface Qcow2Device extends BlockDevice {
 
   /** Changes what the header says, and flushes. Throws INVALID_ARGUMENT, TOO_LARGE; as `write`. */
   changeHeader(change: HeaderChange): Promise<void>;
+
+  /**
+   * Changes what kind of image this is, in place.
+   *
+   * @param onProgress told how much is done, 0 to 1.
+   * @throws ByreError INVALID_ARGUMENT for options that do not go together or do not fit what is there;
+   *   UNSUPPORTED_FEATURE for what version 2 cannot hold; as `resize`, as `write`.
+   */
+  amend(options: AmendOptions, onProgress?: (fraction: number) => void): Promise<void>;
 
   /** Drops every cluster of the disk: it reads as what is behind it. Snapshots stay. */
   makeEmpty(): Promise<void>;
@@ -263,6 +273,13 @@ class Device implements Qcow2Device {
     return this.inTurn(async () => {
       await this.core.entries.prepareNow();
       await changeHeader(this.image, change);
+    });
+  }
+
+  amend(options: AmendOptions, onProgress?: (fraction: number) => void): Promise<void> {
+    return this.inTurn(async () => {
+      await this.core.entries.prepareNow();
+      await amend(this.core, options, onProgress);
     });
   }
 

@@ -155,9 +155,11 @@ export async function applySnapshot(core: Qcow2Core, idOrName: string): Promise<
 /** Drops every cluster of the active image: it reads as what is behind it, or as zeros. */
 export async function makeEmpty(core: Qcow2Core): Promise<void> {
   const { image } = core;
-  await runBulkChange(core, () =>
-    replaceActive(core, new Uint8Array(image.l1.byteLength), image.header.sizeBytes, undefined),
-  );
+  // Twice: only when the clusters are free can the new table move to the front of the file.
+  for (let round = 0; round < 2; round++)
+    await runBulkChange(core, () =>
+      replaceActive(core, new Uint8Array(image.l1.byteLength), image.header.sizeBytes, undefined),
+    );
 }
 
 /** Gives the active image another L1 table, in clusters of its own. */
