@@ -24,6 +24,7 @@ interface CommandEntry {
  */
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   check: { summary: "look for damage, and mend it", load: () => import("./check.ts") },
+  commit: { summary: "write an image into what is behind it", load: () => import("./commit.ts") },
   create: { summary: "make an image", load: () => import("./create.ts") },
   info: { summary: "say what an image is", load: () => import("./info.ts") },
   compare: { summary: "say whether two images have the same content", load: () => import("./compare.ts") },
@@ -32,6 +33,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   map: { summary: "say where each part of a disk is stored", load: () => import("./map.ts") },
   measure: { summary: "say how large a new image would be", load: () => import("./measure.ts") },
   meta: { summary: "read and write what an image says of itself", load: () => import("./meta.ts") },
+  rebase: { summary: "put an image over another backing file", load: () => import("./rebase.ts") },
   resize: { summary: "change how large a disk is", load: () => import("./resize.ts") },
   snapshot: { summary: "list, make, apply or drop snapshots", load: () => import("./snapshot.ts") },
 };

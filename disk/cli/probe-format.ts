@@ -23,7 +23,9 @@ const PROBE_BYTES = 512;
  *
  * @throws ByreError UNSUPPORTED_FEATURE for a format that would be misread as raw.
  */
-export async function probeFormat(file: BlockFile): Promise<"qcow2" | "raw"> {
+export async function probeFormat(
+  file: Pick<BlockFile, "name" | "sizeBytes" | "read">,
+): Promise<"qcow2" | "raw"> {
   const first = new Uint8Array(Math.min(file.sizeBytes, PROBE_BYTES));
   await file.read(0, first);
   const begins = (magic: string, offsetBytes: number) =>
