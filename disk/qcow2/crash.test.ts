@@ -29,13 +29,14 @@ function makeBursts(seed: number): Write[][] {
       const length = 1 + random(12_000);
       return {
         offset: random(SIZE_BYTES - length),
-        data: new Uint8Array(length).fill(1 + ((burst * 5 + i) % 250)),
+        // Some of them zeros, which change entries alone.
+        data: new Uint8Array(length).fill(i === 3 ? 0 : 1 + ((burst * 5 + i) % 250)),
       };
     }),
   );
 }
 
-/** Runs the bursts until the host fails; gives what was flushed, and what was written after that. */
+/** Runs writes, and zeros, until the host fails; gives what was flushed, and what was written after that. */
 async function runUntilCrash(
   host: FaultyHostIo,
   start: Uint8Array,
@@ -48,7 +49,8 @@ async function runUntilCrash(
     for (const burst of bursts) {
       for (const write of burst) {
         pending.push(write);
-        await device.write(write.offset, write.data);
+        if (write.data[0] !== 0) await device.write(write.offset, write.data);
+        else await device.writeZeroes(write.offset, write.data.length, { unmap: write.offset % 2 === 0 });
       }
       await device.flush();
       for (const { offset, data } of pending) flushed.set(data, offset);
