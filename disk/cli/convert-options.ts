@@ -88,6 +88,8 @@ export function planConvert(files: readonly string[], values: ConvertValues): Co
   if (snapshot !== undefined && sources.length > 1 && !values.snapshot?.startsWith("snapshot."))
     throw fail("No support for concatenating multiple snapshot");
   const format = createFormat(outputFormat);
+  if (values.withSnapshots && (format !== "qcow2" || sources.length > 1))
+    throw fail("--with-snapshots copies one qcow2 image into another: -O qcow2 and one source.");
   const createValues = parseCreateOptions(format, values.options ?? [], target);
   putBacking(createValues, format, values);
   const backing = textOf(createValues, "backing_file");
