@@ -161,6 +161,8 @@ async function copyTo(source: ConvertSource, context: ConvertContext): Promise<v
       ExitCode.FAILED,
       `${plan.target}: it is being read. Choose another name for the copy.`,
     );
+  // From here on the target is touched.
+  watch.signal.throwIfAborted();
   const read = plan.salvage ? salvagingRead(source, warn) : source.read.bind(source);
   const fast: FastCopyOptions = {
     plan,
