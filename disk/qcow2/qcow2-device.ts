@@ -22,6 +22,8 @@ import {
   snapshotTree,
 } from "./snapshots.ts";
 
+import { dropVmState, readVmState, writeVmState } from "./vm-state.ts";
+
 /** A qcow2 image as a device, with what only this format can do. */
 export interface Qcow2Device extends BlockDevice {
   /** What the header says. */
@@ -99,6 +101,21 @@ export interface Qcow2Device extends BlockDevice {
    *   UNSUPPORTED_FEATURE for what version 2 cannot hold; as `resize`, as `write`.
    */
   amend(options: AmendOptions, onProgress?: (fraction: number) => void): Promise<void>;
+
+  /**
+   * Reads VM state of the disk as it is: what `writeVmState` wrote, or what applying a snapshot brought back.
+   *
+   * @param offsetBytes from the state's beginning.
+   */
+  readVmState(offsetBytes: number, target: Uint8Array): Promise<void>;
+
+  /**
+   * Writes VM state past the disk's end. `createSnapshot` with its length keeps it in the snapshot, and takes
+   * it from the disk.
+   *
+   * @throws ByreError TOO_LARGE, and as `write`.
+   */
+  writeVmState(offsetBytes: number, data: Uint8Array): Promise<void>;
 
   /** Drops every cluster of the disk: it reads as what is behind it. Snapshots stay. */
   makeEmpty(): Promise<void>;
@@ -241,7 +258,11 @@ class Device implements Qcow2Device {
   }
 
   createSnapshot(options: CreateSnapshotOptions): Promise<Qcow2Snapshot> {
-    return this.inTurn(() => createSnapshot(this.core, options));
+    return this.inTurn(async () => {
+      const snapshot = await createSnapshot(this.core, options);
+      if (snapshot.vmStateBytes > 0) await dropVmState(this.core, snapshot.vmStateBytes);
+      return snapshot;
+    });
   }
 
   applySnapshot(idOrName: string): Promise<void> {
@@ -281,6 +302,15 @@ class Device implements Qcow2Device {
       await this.core.entries.prepareNow();
       await amend(this.core, options, onProgress);
     });
+  }
+
+  async readVmState(offsetBytes: number, target: Uint8Array): Promise<void> {
+    this.checkRequest(0, 0);
+    await this.guard(() => readVmState(this.core, offsetBytes, target));
+  }
+
+  writeVmState(offsetBytes: number, data: Uint8Array): Promise<void> {
+    return this.inTurn(() => writeVmState(this.core, offsetBytes, data));
   }
 
   makeEmpty(): Promise<void> {

@@ -64,7 +64,7 @@ async function grow(
 }
 
 /** A longer L1 table, in clusters of its own; the header then points to it. */
-async function growL1(core: Qcow2Core, l1Entries: number): Promise<void> {
+export async function growL1(core: Qcow2Core, l1Entries: number): Promise<void> {
   const { image } = core;
   await runBulkChange(core, async () => {
     const { sizeBytes } = image.header;
