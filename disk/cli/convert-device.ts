@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockDevice } from "../block-device.ts";
 import type { CopyWatch } from "./convert-fast.ts";
 import type { ConvertPlan } from "./convert-options.ts";
@@ -41,6 +42,8 @@ export async function copyToDevice(
   const maxBytes = plan.compress ? clusterBytes : BUFFER_BYTES;
   const buffer = Buffer.allocUnsafeSlow(maxBytes);
   for (let at = 0; at < source.sizeBytes; ) {
+    // Ctrl-C is heard between turns only.
+    await nextTurn();
     watch.signal.throwIfAborted();
     let { kind, lengthBytes } = await nextPiece(source, at, options);
     if (plan.compress) {

@@ -29,7 +29,7 @@ export interface FastCopyOptions {
   readonly read: (offsetBytes: number, target: Uint8Array) => Promise<void>;
   readonly throughDevice: boolean;
   readonly watch: CopyWatch;
-  /** For tests: how many threads; 0 is none but this. */
+  /** For tests: that so many threads do everything; 0 is none but this. */
   readonly threads?: number | undefined;
 }
 
@@ -106,7 +106,10 @@ async function copy(
   const jobs: AsyncGenerator<Job> = direct
     ? planDirectJobs(direct, jobPlan)
     : planReadJobs(read, (offset, length) => zerosAt(source, offset, length), jobPlan);
-  const pool = await openJobPool(setup, threads ?? threadsFor(source, target, direct !== undefined));
+  const pool = await openJobPool(setup, {
+    threads: threads ?? threadsFor(source, target, direct !== undefined),
+    helps: threads === undefined,
+  });
   try {
     await runJobs(
       pool,

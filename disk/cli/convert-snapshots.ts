@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockDevice } from "../block-device.ts";
 import type { Qcow2Device } from "../qcow2/qcow2-device.ts";
 import type { CopyWatch } from "./convert-fast.ts";
@@ -75,6 +76,8 @@ async function bringTo(
   const wanted = Buffer.allocUnsafeSlow(stepBytes);
   const present = Buffer.allocUnsafeSlow(stepBytes);
   for (let at = 0; at < source.sizeBytes; ) {
+    // Ctrl-C is heard between turns only.
+    await nextTurn();
     options.watch.signal.throwIfAborted();
     const zeros = Math.min(await zerosAt(source, at), await zerosAt(target, at));
     const skipped = zeros === source.sizeBytes - at ? zeros : zeros - (zeros % clusterSizeBytes);

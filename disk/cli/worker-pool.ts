@@ -1,24 +1,27 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { ByreError, type ByreErrorCode, type ByreErrorData } from "../errors.ts";
 import { type Job, type JobResult, JobRunner, type JobSetup } from "./worker-job.ts";
 
-export type WorkerRequest = Job | "close";
+export type WorkerRequest = Job;
 
 export interface WorkerReply {
-  readonly ready?: true;
   readonly result?: JobResult;
   readonly error?: { readonly code: ByreErrorCode; readonly message: string; readonly data: ByreErrorData };
 }
 
-/** Threads that a conversion uses at most: more gain nothing over one disk, and cost 10 MiB each. */
-const MAX_THREADS = 8;
+/** Threads beside the main one at most: more gain nothing over one disk, and cost 10 MiB each. */
+const MAX_THREADS = 7;
 
 /** Jobs given to a thread before it has done the one it is at, so that it never waits for the next. */
-const JOBS_AHEAD = 2;
+const JOBS_AHEAD = 3;
+
+/** Results of the main thread's own jobs that may wait for those of threads before them. */
+const OWN_JOBS_AHEAD = 4;
 
 /** Does jobs somewhere. */
 export interface JobPool {
@@ -29,27 +32,26 @@ export interface JobPool {
   close(): Promise<void>;
 }
 
+export interface JobPoolOptions {
+  /** Threads beside this one; 0 for little work, which would be done before one has started. */
+  readonly threads: number;
+  /** Whether this thread does jobs too, whenever the others have enough; always without others. */
+  readonly helps: boolean;
+}
+
 /**
  * Opens what does the jobs.
  *
- * @param threads 0 for this thread alone: for little work, which would be done before a thread has started.
  * @throws ByreError as `JobRunner.open`.
  */
-export async function openJobPool(setup: JobSetup, threads: number): Promise<JobPool> {
-  if (threads === 0) return inlinePool(await JobRunner.open(setup));
-  const pool = new ThreadPool(setup, threads);
-  try {
-    await pool.start();
-    return pool;
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
+export async function openJobPool(setup: JobSetup, options: JobPoolOptions): Promise<JobPool> {
+  const helper = options.helps || options.threads === 0 ? await JobRunner.open(setup) : undefined;
+  return new ThreadPool(setup, options.threads, helper);
 }
 
-/** As many threads as the machine runs at once. */
+/** With this thread as many as the machine runs at once. */
 export function defaultThreads(): number {
-  return Math.min(MAX_THREADS, Math.max(1, availableParallelism()));
+  return Math.min(MAX_THREADS, availableParallelism() - 1);
 }
 
 /**
@@ -88,14 +90,6 @@ export async function runJobs(
   }
 }
 
-function inlinePool(runner: JobRunner): JobPool {
-  return {
-    capacity: 1,
-    run: async (job) => runner.run(job),
-    close: async () => runner.close(),
-  };
-}
-
 interface Waiting {
   resolve(result: JobResult): void;
   reject(error: unknown): void;
@@ -110,30 +104,32 @@ interface Thread {
 class ThreadPool implements JobPool {
   readonly capacity: number;
   private readonly threads: Thread[] = [];
-  private readonly started: Promise<void>[] = [];
   private closing = false;
 
-  constructor(setup: JobSetup, count: number) {
-    this.capacity = count * JOBS_AHEAD;
+  constructor(
+    setup: JobSetup,
+    count: number,
+    private readonly helper: JobRunner | undefined,
+  ) {
+    this.capacity = count * JOBS_AHEAD + (helper ? OWN_JOBS_AHEAD : 0);
     for (let i = 0; i < count; i++) this.addThread(setup);
   }
 
-  async start(): Promise<void> {
-    await Promise.all(this.started);
-  }
-
-  run(job: Job): Promise<JobResult> {
+  async run(job: Job): Promise<JobResult> {
     let idlest = this.threads[0];
     for (const thread of this.threads)
       if (thread.waiting.length < (idlest?.waiting.length ?? 0)) idlest = thread;
-    return new Promise((resolve, reject) => {
-      idlest?.waiting.push({ resolve, reject });
-      idlest?.worker.postMessage(job satisfies WorkerRequest, job.bytes ? [job.bytes.buffer] : []);
-    });
+    if (idlest && (!this.helper || idlest.waiting.length < JOBS_AHEAD)) return await post(idlest, job);
+    if (!this.helper) throw new ByreError("INTERNAL", "There is no thread to do a job.");
+    const result = this.helper.run(job);
+    // Messages of threads, and Ctrl-C, are heard between turns only.
+    await nextTurn();
+    return result;
   }
 
   async close(): Promise<void> {
     this.closing = true;
+    this.helper?.close();
     await Promise.all(this.threads.map(({ worker }) => worker.terminate()));
   }
 
@@ -144,28 +140,22 @@ class ThreadPool implements JobPool {
     const fail = (error: unknown) => {
       for (const { reject } of waiting.splice(0)) reject(error);
     };
-    this.started.push(
-      new Promise((resolve, reject) => {
-        worker.on("message", ({ ready, result, error }: WorkerReply) => {
-          const cause = error && new ByreError(error.code, error.message, error.data);
-          if (ready) resolve();
-          else if (result) waiting.shift()?.resolve(result);
-          else waiting.shift()?.reject(cause);
-          if (cause) reject(cause);
-        });
-        worker.on("error", (error) => {
-          reject(error);
-          fail(error);
-        });
-        worker.on("exit", (exitCode) => {
-          const error = new ByreError("INTERNAL", `A worker thread ended by itself (${exitCode}).`);
-          if (this.closing) return;
-          reject(error);
-          fail(error);
-        });
-      }),
-    );
+    worker.on("message", ({ result, error }: WorkerReply) => {
+      if (result) waiting.shift()?.resolve(result);
+      else if (error) waiting.shift()?.reject(new ByreError(error.code, error.message, error.data));
+    });
+    worker.on("error", fail);
+    worker.on("exit", (exitCode) => {
+      if (!this.closing) fail(new ByreError("INTERNAL", `A worker thread ended by itself (${exitCode}).`));
+    });
   }
+}
+
+function post({ worker, waiting }: Thread, job: Job): Promise<JobResult> {
+  return new Promise((resolve, reject) => {
+    waiting.push({ resolve, reject });
+    worker.postMessage(job satisfies WorkerRequest, job.bytes ? [job.bytes.buffer] : []);
+  });
 }
 
 /** The threads' own script: beside this one when it is built; from source it needs what runs TypeScript. */
