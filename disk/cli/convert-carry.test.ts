@@ -1,7 +1,16 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openNodeFile } from "../files/node-file.ts";
+import { createQcow2 } from "../qcow2/create.ts";
+import { openQcow2 } from "../qcow2/open.ts";
 import { hasQemu } from "../testing/qemu.ts";
 import { qemu, Twins } from "./testing/twins.ts";
+
+async function createImage(path: string, sizeBytes: number): Promise<void> {
+  const file = await openNodeFile(path, { create: true });
+  await createQcow2(file, { sizeBytes });
+  await file.close();
+}
 
 describe.skipIf(!hasQemu)("what byre convert carries and qemu-img loses", () => {
   const twins = new Twins();
@@ -60,6 +69,28 @@ describe.skipIf(!hasQemu)("what byre convert carries and qemu-img loses", () => 
       expect(list("out.qcow2")).toEqual(list("disk.qcow2"));
     },
   );
+
+  it("copies the machine's state in a snapshot", async () => {
+    const state = new Uint8Array(300_000).map((_, at) => (at > 100_000 && at < 180_000 ? 0 : at % 251));
+    const open = async (name: string) => openQcow2(await openNodeFile(ours(name), { writable: true }));
+    await createImage(ours("vm.qcow2"), 2 * 2 ** 20);
+    const device = await open("vm.qcow2");
+    await device.write(65536, new Uint8Array(65536).fill(1));
+    await device.writeVmState(0, state);
+    await device.createSnapshot({ name: "running", vmStateBytes: state.length });
+    await device.close();
+    const ended = await twins.byre("convert", "--with-snapshots", "-O", "qcow2", "@/vm.qcow2", "@/out.qcow2");
+    expect(ended).toMatchObject({ code: 0, err: "" });
+    image("check", ours("out.qcow2"));
+    image("compare", ours("vm.qcow2"), ours("out.qcow2"));
+    const copy = await open("out.qcow2");
+    const view = await copy.openSnapshot("running");
+    const present = new Uint8Array(state.length);
+    await view.readVmState(0, present);
+    await view.close();
+    await copy.close();
+    expect(Buffer.from(present).equals(state)).toBe(true);
+  });
 
   it("shares the clusters that snapshots share", async () => {
     await twins.byre("convert", "--with-snapshots", "-O", "qcow2", "@/disk.qcow2", "@/out.qcow2");

@@ -14,13 +14,12 @@ const FLUSH_BYTES = 64 * 1024 * 1024;
 export interface SnapshotCopyOptions {
   readonly compress: boolean;
   readonly watch: CopyWatch;
-  readonly warn: (message: string) => void;
 }
 
 /**
  * Copies a disk and all its internal snapshots into a new image: the target goes through the states that the
- * source was in, oldest first, and of each only what differs from the one before is written. So clusters are
- * shared as they were.
+ * source was in, oldest first, and of each only what differs from the one before is written. So the disk's
+ * clusters are shared as they were; each machine state is copied whole.
  *
  * @throws ExitError when there are no snapshots to speak of; ByreError what reading and writing meet.
  */
@@ -40,23 +39,36 @@ export async function copyWithSnapshots(
       await bringTo(view, target, options, (fraction) =>
         progress(options, source, (step + fraction) / steps),
       );
+      await copyVmState(view, target, snapshot.vmStateBytes);
     } finally {
       await view.close();
     }
-    if (snapshot.vmStateBytes > 0)
-      options.warn(
-        `the machine's state in snapshot "${snapshot.name}" (${snapshot.vmStateBytes} bytes) is not copied, only its disk`,
-      );
     await target.createSnapshot({
       name: snapshot.name,
       dateSeconds: snapshot.dateSeconds,
       dateNanoseconds: snapshot.dateNanoseconds,
       vmClockNanoseconds: snapshot.vmClockNanoseconds,
+      vmStateBytes: snapshot.vmStateBytes,
     });
   }
   await bringTo(device, target, options, (fraction) =>
     progress(options, source, (steps - 1 + fraction) / steps),
   );
+}
+
+/** Copies what a machine's memory held; zeros of it need no room. */
+async function copyVmState(view: Qcow2Device, target: Qcow2Device, lengthBytes: number): Promise<void> {
+  const { clusterSizeBytes } = target.info;
+  const stepBytes = Math.max(clusterSizeBytes, BUFFER_BYTES);
+  for (let at = 0; at < lengthBytes; at += stepBytes) {
+    const bytes = Buffer.allocUnsafe(Math.min(stepBytes, lengthBytes - at));
+    await view.readVmState(at, bytes);
+    for (let start = 0; start < bytes.length; start += clusterSizeBytes) {
+      const end = Math.min(bytes.length, start + clusterSizeBytes);
+      if (!isZero(bytes, start, end)) await target.writeVmState(at + start, bytes.subarray(start, end));
+    }
+    if (target.dirtyBytes > FLUSH_BYTES) await target.flush();
+  }
 }
 
 function progress({ watch }: SnapshotCopyOptions, source: ConvertSource, fraction: number): void {

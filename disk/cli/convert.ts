@@ -236,7 +236,7 @@ async function copyIntoOpened(
       throw new ExitError(ExitCode.FAILED, "Compression not supported for this file format");
     state.begun = true;
     if (plan.withSnapshots) {
-      await copyWithSnapshots(source, target, { compress: plan.compress, watch, warn: context.warn });
+      await copyWithSnapshots(source, target, { compress: plan.compress, watch });
       return await target.flush();
     }
     const hasBacking = plan.backing !== undefined;

@@ -1,5 +1,3 @@
-import { untilReady } from "../qcow2/needs.ts";
-import { Reader } from "../qcow2/reader.ts";
 import { type IoCommand, type IoContext, ioPieces, MAX_IO_BYTES, timed } from "./io-command.ts";
 import { IoFailure, IoUsage, ioDump, ioNumber, ioPattern, ioReport, parseIoArguments } from "./io-text.ts";
 import { isQcow2 } from "./map-chain.ts";
@@ -150,11 +148,5 @@ function hasPattern(
 /** The VM state of a machine that was saved lies past the disk's end, where a guest cannot read. */
 async function readVmState({ device }: IoContext, offsetBytes: number, target: Uint8Array): Promise<void> {
   if (!isQcow2(device)) throw new IoFailure("read failed: Operation not supported");
-  const { image } = device;
-  const start = Math.ceil(image.header.sizeBytes / image.l2ReachBytes) * image.l2ReachBytes;
-  const reader = new Reader(image, undefined);
-  for (let done = 0; done < target.length; )
-    done += await untilReady((needs) =>
-      reader.tryReadRun(start + offsetBytes + done, target.subarray(done), needs),
-    );
+  await device.readVmState(offsetBytes, target);
 }

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { ByreError } from "../errors.ts";
 import { type IoCommand, type IoContext, ioPieces, MAX_IO_BYTES, timed } from "./io-command.ts";
 import { checkSectors, vectorRange } from "./io-read.ts";
 import { IoFailure, IoUsage, ioNumber, ioPattern, ioReport, parseIoArguments } from "./io-text.ts";
@@ -34,12 +33,8 @@ export const write: IoCommand = {
     if (has("b") || has("c")) checkSectors(offsetBytes, lengthBytes);
     const content = contentOf(context, values.get("s"), pattern);
     const seconds = await timed(async () => {
-      if (has("b"))
-        throw new ByreError(
-          "UNSUPPORTED_FEATURE",
-          "byre io does not write VM state; 'write -b' is qemu-io's.",
-        );
-      if (has("z")) await writeZeros(context, offsetBytes, lengthBytes, has("u"), has("n"));
+      if (has("b")) await writeVmState(context, offsetBytes, lengthBytes, content);
+      else if (has("z")) await writeZeros(context, offsetBytes, lengthBytes, has("u"), has("n"));
       else if (has("c")) await writeCompressed(context, offsetBytes, lengthBytes, content);
       else await writePlain(context, offsetBytes, lengthBytes, content);
       if (has("f")) await context.device.flush();
@@ -113,6 +108,17 @@ async function writePlain(
   checkInside(device.sizeBytes, offsetBytes, lengthBytes);
   for (const piece of ioPieces(offsetBytes, lengthBytes))
     await device.write(piece.offsetBytes, content(piece.offsetBytes - offsetBytes, piece.lengthBytes));
+}
+
+async function writeVmState(
+  { device }: IoContext,
+  offsetBytes: number,
+  lengthBytes: number,
+  content: Content,
+): Promise<void> {
+  if (!isQcow2(device)) throw new IoFailure("write failed: Operation not supported");
+  for (const piece of ioPieces(offsetBytes, lengthBytes))
+    await device.writeVmState(piece.offsetBytes, content(piece.offsetBytes - offsetBytes, piece.lengthBytes));
 }
 
 async function writeZeros(

@@ -68,6 +68,18 @@ describe.skipIf(!hasQemu)("byre io", () => {
     );
   });
 
+  it("writes and reads VM state, which no guest sees, as qemu-io does", async () => {
+    await expectSame(
+      "@/disk.qcow2",
+      "write -b -P 9 64k 128k",
+      "read -b -P 9 64k 128k",
+      "read -P 0 0 4M",
+      "read -b -v 0 32",
+      "read -b 0 512",
+    );
+    sameContent();
+  });
+
   it("fails where a pattern is not there, and goes on with the next command", async () => {
     const ended = await expectSame("@/disk.qcow2", "read -P 1 0 512", "read -P 0 512 512");
     expect(ended.out).toContain("Pattern verification failed at offset 0, 512 bytes\n");
