@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { hasQemu } from "../testing/qemu.ts";
 import { Twins } from "./testing/twins.ts";
 
@@ -8,10 +8,16 @@ const CLUSTER = 65536;
 
 describe.skipIf(!hasQemu)("byre check, as qemu-img check", () => {
   let twins: Twins;
-  beforeEach(() => {
-    twins = new Twins();
+  let template: Twins;
+  beforeAll(() => {
+    template = new Twins();
+    twins = template;
     twins.make("qemu-img", "create", "-f", "qcow2", "@/clean.qcow2", "10M");
     twins.make("qemu-io", "-c", "write -P 1 0 1M", "@/clean.qcow2");
+  }, 30_000);
+  afterAll(() => template.close());
+  beforeEach(() => {
+    twins = template.copy();
   });
   afterEach(() => twins.close());
 

@@ -23,6 +23,7 @@ interface CommandEntry {
  * there in the time a person does not notice.
  */
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  amend: { summary: "change what kind of image one is, in place", load: () => import("./amend.ts") },
   check: { summary: "look for damage, and mend it", load: () => import("./check.ts") },
   commit: { summary: "write an image into what is behind it", load: () => import("./commit.ts") },
   create: { summary: "make an image", load: () => import("./create.ts") },

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { METADATA_MAGIC } from "../appliance/metadata.ts";
 import { hasQemu } from "../testing/qemu.ts";
 import { randomBytes } from "../testing/random-bytes.ts";
@@ -8,9 +8,15 @@ import { qemu, Twins } from "./testing/twins.ts";
 
 describe.skipIf(!hasQemu)("byre meta", () => {
   let twins: Twins;
-  beforeEach(() => {
-    twins = new Twins();
+  let template: Twins;
+  beforeAll(() => {
+    template = new Twins();
+    twins = template;
     twins.make("qemu-img", "create", "-f", "qcow2", "@/disk.qcow2", "10M");
+  }, 30_000);
+  afterAll(() => template.close());
+  beforeEach(() => {
+    twins = template.copy();
   });
   afterEach(() => twins.close());
 

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -74,6 +75,21 @@ export class Twins {
   copyToOurs(): void {
     rmSync(this.byreFolder, { recursive: true });
     cpSync(this.qemuFolder, this.byreFolder, { recursive: true, verbatimSymlinks: true });
+  }
+
+  /** Other folders with the same files. */
+  copy(): Twins {
+    const copy = new Twins();
+    cpSync(this.qemuFolder, copy.qemuFolder, { recursive: true, verbatimSymlinks: true });
+    copy.copyToOurs();
+    return copy;
+  }
+
+  /** Stands for what files of ours hold: the same as long as none of them changes. */
+  digest(...names: string[]): string {
+    const hash = createHash("sha256");
+    for (const name of names) hash.update(readFileSync(join(this.byreFolder, name)));
+    return hash.digest("hex");
   }
 
   /** Runs ours alone. */
