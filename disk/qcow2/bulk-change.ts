@@ -10,6 +10,8 @@ import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refco
 import { TablePatch } from "./table-patch.ts";
 import { viewOf } from "./u64.ts";
 
+const DIRTY_BIT = 1n << BigInt(IncompatibleFeature.DIRTY);
+
 /** A tree of tables that an image refers to: the active one, or a snapshot's. */
 export interface TableTree {
   readonly l1: DataView;
@@ -75,9 +77,9 @@ export async function runBulkChange<Result>(
 
     const both = image.file.transactional;
     const first = new PlannedPatch(image, deltas);
-    await first.plan(change, { raise: true, lower: both });
+    await first.plan(change, change.active, { raise: true, lower: both });
     const dirty = !both && image.hasZeroClusters;
-    if (dirty) await setDirty(image, true);
+    if (dirty) await setDirty(image);
     await untilReady((needs) => {
       if (!first.patch.tryApply(needs)) return undefined;
       change.applied();
@@ -85,23 +87,36 @@ export async function runBulkChange<Result>(
       forget(core);
       return true;
     });
+    // Should the flush fail, a later one that succeeds lets go too.
+    if (!both) core.unfinished.push(() => letGo(core, deltas, change.active));
+    if (dirty) core.unfinished.push(() => clearDirty(image));
     await core.flush();
-    if (!both) {
-      const second = new PlannedPatch(image, deltas);
-      await second.plan(change, { raise: false, lower: true });
-      await untilReady((needs) => {
-        if (!second.patch.tryApply(needs)) return undefined;
-        second.applyToL1();
-        forget(core);
-        return true;
-      });
-      await core.flush();
-      if (dirty) await setDirty(image, false);
-    }
     return result;
   } finally {
     release();
   }
+}
+
+/** The second half on a plain file, once the first is durable: counts fall, COPIED flags are set. */
+async function letGo(core: Qcow2Core, deltas: CountDeltas, active: TableTree): Promise<void> {
+  const { image } = core;
+  const second = new PlannedPatch(image, deltas);
+  // The flags of the table as it is now: guest writes may have come between.
+  const l1 = new Uint8Array(image.l1.buffer, image.l1.byteOffset, image.l1.byteLength).slice();
+  const now = active.l1.byteLength === 0 ? active : { l1: viewOf(l1), l1OffsetBytes: image.l1OffsetBytes };
+  await second.plan(undefined, now, { raise: false, lower: true });
+  await untilReady((needs) => {
+    if (!second.patch.tryApply(needs)) return undefined;
+    second.applyToL1();
+    forget(core);
+    return true;
+  });
+}
+
+/** Once what was let go is durable too, the counts are right. */
+async function clearDirty(image: Qcow2Image): Promise<void> {
+  await image.loadHeader();
+  image.setIncompatibleFeatures(image.header.incompatibleFeatures & ~DIRTY_BIT);
 }
 
 /** What is kept in memory of tables and counts is read again. */
@@ -112,13 +127,18 @@ function forget({ image, allocator, compressed, reader }: Qcow2Core): void {
   reader.forgetAllUnpacked();
 }
 
-async function setDirty(image: Qcow2Image, dirty: boolean): Promise<void> {
-  const bit = 1n << BigInt(IncompatibleFeature.DIRTY);
-  if (hasIncompatible(image.header, IncompatibleFeature.DIRTY) === dirty) return;
+async function setDirty(image: Qcow2Image): Promise<void> {
+  if (hasIncompatible(image.header, IncompatibleFeature.DIRTY)) return;
   await image.loadHeader();
-  const { incompatibleFeatures } = image.header;
-  image.setIncompatibleFeatures(dirty ? incompatibleFeatures | bit : incompatibleFeatures & ~bit);
-  await image.file.flush();
+  const before = image.header.incompatibleFeatures;
+  image.setIncompatibleFeatures(before | DIRTY_BIT);
+  try {
+    await image.file.flush();
+  } catch (error) {
+    // It must be durable before anything that relies on it.
+    image.setIncompatibleFeatures(before);
+    throw error;
+  }
 }
 
 /** A patch of counts, flags, tables and header. */
@@ -136,16 +156,22 @@ class PlannedPatch {
     this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
   }
 
-  /** @param parts raise: what adds references. lower: what lets go. Both, where that is safe at once. */
-  async plan(change: BulkChange, parts: { raise: boolean; lower: boolean }): Promise<void> {
+  /**
+   * @param change what is written when references are added; undefined in the second half.
+   * @param parts raise: what adds references. lower: what lets go. Both, where that is safe at once.
+   */
+  async plan(
+    change: BulkChange | undefined,
+    active: TableTree,
+    parts: { raise: boolean; lower: boolean },
+  ): Promise<void> {
     const { image, patch } = this;
     for (const [index, delta] of this.deltas.changes())
       if (delta > 0 ? parts.raise : parts.lower) await this.addCount(index, delta);
-    if (parts.raise)
-      for (const { bytes, clusterIndex } of change.tables)
-        await patch.put(clusterIndex * image.clusterSizeBytes, bytes, WriteStage.DATA);
-    await this.fixFlags(change.active, parts);
-    if (!parts.raise) return;
+    for (const { bytes, clusterIndex } of change?.tables ?? [])
+      await patch.put(clusterIndex * image.clusterSizeBytes, bytes, WriteStage.DATA);
+    await this.fixFlags(active, parts);
+    if (!change) return;
     for (const { fieldBytes, bytes } of change.header) await patch.put(fieldBytes, bytes, WriteStage.HEADER);
   }
 

@@ -26,20 +26,22 @@ export class EntryEditor {
   ) {}
 
   /**
-   * Makes writes wait until `release` is called, while the tables are changed in bulk. Reads go on.
+   * Makes writes wait until `release` is called, while the tables are changed in bulk. Reads go on. Held
+   * twice, it takes two releases.
    *
    * @returns release.
    */
   hold(): () => void {
-    let release = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = () => {
-        this.held = undefined;
-        resolve();
-      };
+    const before = this.held;
+    let resolve = () => {};
+    const mine = new Promise<void>((done) => {
+      resolve = done;
     });
-    this.held = held;
-    return release;
+    this.held = mine;
+    return () => {
+      this.held = before;
+      resolve();
+    };
   }
 
   /** Does what must be done before the first change, now. For changes in bulk, which make no attempts. */

@@ -361,9 +361,22 @@ class Device implements Qcow2Device {
       allocator.putBackPendingFrees(frees);
       throw error;
     }
-    if (frees.size === 0) return;
-    await untilReady((needs) => allocator.tryFree(frees, needs));
-    await this.image.file.flush();
+    if (frees.size > 0) {
+      await untilReady((needs) => allocator.tryFree(frees, needs));
+      await this.image.file.flush();
+    }
+    const { unfinished, entries } = this.core;
+    while (unfinished[0]) {
+      const release = entries.hold();
+      try {
+        // Each is made at once or not at all; when its flush fails, the next one writes it.
+        await unfinished[0]();
+        unfinished.shift();
+        await this.image.file.flush();
+      } finally {
+        release();
+      }
+    }
   }
 
   /** Works through a range by attempts, each of which says how far it came. */
