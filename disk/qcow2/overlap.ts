@@ -24,8 +24,7 @@ export function mapMetadata(image: Qcow2Image): MetadataClusters {
         clusters.set(Math.floor(offset / clusterSizeBytes), what);
     }
   };
-  for (const snapshot of image.snapshots)
-    add(snapshot.l1OffsetBytes, snapshot.l1Entries * ENTRY_BYTES, "inactive L1 table");
+  for (const { start, end } of mergedSnapshotTables(image)) add(start, end - start, "inactive L1 table");
   if (header.snapshotCount > 0) add(header.snapshotsOffsetBytes, 1, "snapshot table");
   addTargets(refcountTable, "refcount block");
   add(image.refcountTableOffsetBytes, refcountTable.byteLength, "refcount table");
@@ -33,4 +32,25 @@ export function mapMetadata(image: Qcow2Image): MetadataClusters {
   add(image.l1OffsetBytes, l1.byteLength, "active L1 table");
   clusters.set(0, "qcow2_header");
   return clusters;
+}
+
+/**
+ * Where the snapshots' L1 tables are, each byte once and only inside the file: a hostile table may say of
+ * thousands of snapshots that they all have the same 32 MiB.
+ */
+function mergedSnapshotTables({ snapshots, file }: Qcow2Image): { start: number; end: number }[] {
+  const ranges = snapshots
+    .map(({ l1OffsetBytes, l1Entries }) => ({
+      start: l1OffsetBytes,
+      end: Math.min(file.sizeBytes, l1OffsetBytes + l1Entries * ENTRY_BYTES),
+    }))
+    .filter(({ start, end }) => start < end)
+    .sort((a, b) => a.start - b.start);
+  const merged: { start: number; end: number }[] = [];
+  for (const range of ranges) {
+    const last = merged.at(-1);
+    if (last && range.start <= last.end) last.end = Math.max(last.end, range.end);
+    else merged.push(range);
+  }
+  return merged;
 }

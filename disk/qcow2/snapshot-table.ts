@@ -54,6 +54,7 @@ export function parseSnapshotTable(
   },
 ): { snapshots: Qcow2Snapshot[]; lengthBytes: number } | undefined {
   const view = viewOf(bytes);
+  const decoder = new TextDecoder();
   const snapshots: Qcow2Snapshot[] = [];
   let at = 0;
   for (let index = 0; index < count; index++) {
@@ -99,8 +100,7 @@ export function parseSnapshotTable(
       if (value === undefined) throw fail("TOO_LARGE", field, hex(view, offset), "at most 2^53 - 1 is read");
       return value;
     };
-    const text = (start: number, length: number) =>
-      new TextDecoder().decode(bytes.subarray(start, start + length));
+    const text = (start: number, length: number) => decoder.decode(bytes.subarray(start, start + length));
     const icount = extraBytes >= EXTRA_BYTES ? view.getBigUint64(extraAt + 16) : NO_ICOUNT;
     snapshots.push({
       id: text(extraAt + extraBytes, idBytes),
