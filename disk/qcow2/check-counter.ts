@@ -19,6 +19,8 @@ export class ReferenceCounter {
   constructor(
     image: CheckedImage,
     private readonly tally: Tally,
+    /** Told of clusters with more references than the image's refcounts can hold. */
+    private readonly sayOverflow: Say,
     /** Clusters to go up to at least. */
     clusters = 0,
   ) {
@@ -43,17 +45,17 @@ export class ReferenceCounter {
     }
     const last = Math.floor((offsetBytes + lengthBytes - 1) * this.perByte);
     for (let cluster = Math.floor(offsetBytes * this.perByte); cluster <= last; cluster++)
-      this.countCluster(cluster, times, say);
+      this.countCluster(cluster, times);
   }
 
   /** Counts one cluster that is known to be inside the file. */
-  countCluster(cluster: number, times: number, say: Say): void {
+  countCluster(cluster: number, times: number): void {
     if (cluster >= this.clusters) this.clusters = cluster + 1;
     const over = this.counts.add(cluster, times, this.limit);
     if (over === 0) return;
     this.tally.corruptions += over;
-    say?.(`ERROR: overflow cluster offset=0x${(cluster * this.clusterSizeBytes).toString(16)}`);
-    say?.(
+    this.sayOverflow?.(`ERROR: overflow cluster offset=0x${(cluster * this.clusterSizeBytes).toString(16)}`);
+    this.sayOverflow?.(
       "Use byre amend to increase the refcount entry width or byre convert to create a clean copy if the image " +
         "cannot be opened for writing",
     );

@@ -48,7 +48,7 @@ const PIECE_BYTES = 1024 * 1024;
 /** L2 tables no further apart are read together: about what a seek costs. */
 const GAP_BYTES = 64 * 1024;
 /** Lines that are kept; an image with more damage than this is told of in part. */
-const MAX_LINES = 100_000;
+export const MAX_LINES = 100_000;
 const OFFSET_HI_MASK = 0x00ffffff;
 const OFFSET_LO_MASK = 0xfffffe00;
 const RESERVED_HI = 0x7f000000;
@@ -125,6 +125,7 @@ export async function checkL1Tables(check: L1Check, tables: readonly L1Table[]):
       offsetBytes: offset,
       active,
       inactive: weights ? (weights.inactive[index] ?? 0) : 0,
+      flags: offset !== 0 && !Number.isNaN(stored?.countOf(Math.floor(offset * perByte)) ?? 0),
       say: silent ? undefined : keep(tableLines, offset),
       sayCopied: silent ? undefined : keep(copiedLines, offset),
     });
@@ -202,7 +203,7 @@ export async function scanEntries(
  * @param say is told of tables past the end of the file.
  */
 export function countTableClusters(check: L1Check, tables: readonly L1Table[], say?: Say): void {
-  const { counter, image, context } = check;
+  const { counter, image } = check;
   const ranges: WeightedRange[] = [];
   for (const { offsetBytes, entries, active } of tables) {
     if (entries === 0) continue;
@@ -219,8 +220,7 @@ export function countTableClusters(check: L1Check, tables: readonly L1Table[], s
     });
   }
   for (const { start, end, active, inactive } of layerRanges(ranges))
-    for (let cluster = start; cluster < end; cluster++)
-      counter.countCluster(cluster, active + inactive, context.report);
+    for (let cluster = start; cluster < end; cluster++) counter.countCluster(cluster, active + inactive);
 }
 
 /** How often each L2 table is pointed to. */

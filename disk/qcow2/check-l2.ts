@@ -30,6 +30,8 @@ export interface L2Visit {
   readonly offsetBytes: number;
   readonly active: number;
   readonly inactive: number;
+  /** Whether its entries' COPIED flags count: not where nothing is known of the table's own cluster. */
+  readonly flags: boolean;
   readonly say: Say;
   readonly sayCopied: Say;
 }
@@ -108,8 +110,8 @@ export function checkL2Table(check: L2Check, table: DataView, visit: L2Visit): n
     const cluster = Math.floor(offset * perByte);
     if (unaligned || counter.isBeyond(offset, clusterSizeBytes))
       counter.countRange(offset, clusterSizeBytes, times, say);
-    else counter.countCluster(cluster, times, say);
-    if (active > 0 && stored !== undefined) {
+    else counter.countCluster(cluster, times);
+    if (active > 0 && visit.flags && stored !== undefined) {
       const count = stored.countOf(cluster);
       if ((count === 1) !== hi >>> 31 > 0 && !Number.isNaN(count)) {
         check.copiedErrors += active;

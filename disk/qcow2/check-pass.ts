@@ -20,7 +20,7 @@ export async function checkPass(image: CheckedImage, context: CheckContext): Pro
   const tally = createTally();
   const clusters = countClusters(image, tally);
   const stored = await readStoredCounts(image, clusters);
-  const counter = new ReferenceCounter(image, tally);
+  const counter = new ReferenceCounter(image, tally, context.report);
   const check: L1Check = { image, counter, tally, context, stored, writeEntry: undefined };
   const findings = await countReferences(check, snapshots);
   const compared = compareCounts(image, stored, counter, context);

@@ -8,6 +8,7 @@ import {
   type L1Table,
   l1EntryLines,
   l1Target,
+  MAX_LINES,
   scanEntries,
 } from "./check-l1.ts";
 import { layerRanges } from "./check-ranges.ts";
@@ -86,7 +87,7 @@ export async function countReferences(
       }
       continue;
     }
-    counter.countCluster(cluster, 1, say);
+    counter.countCluster(cluster, 1);
     const count = counter.counts.get(cluster);
     if (count !== 1) {
       tally.corruptions++;
@@ -141,8 +142,13 @@ export function isBadSnapshot(image: CheckedImage, snapshots: CheckedSnapshots, 
 /** Tells of the L1 and L2 tables in the order in which QEMU comes by them. */
 async function tellInOrder(check: L1Check, snapshots: CheckedSnapshots, findings: L1Findings): Promise<void> {
   const { image, counter, context } = check;
-  const say = context.report;
-  if (!say) return;
+  const { report } = context;
+  if (!report) return;
+  let lines = 0;
+  // A few tables that thousands of snapshots share can make lines without end.
+  const say = (line: string) => {
+    if (lines++ < MAX_LINES) report(line);
+  };
   const tables = (offset: number) => {
     for (const line of findings.tableLines.get(offset) ?? []) say(line);
   };
@@ -155,7 +161,7 @@ async function tellInOrder(check: L1Check, snapshots: CheckedSnapshots, findings
         "ERROR: counting reference for region exceeding the end of the file by one cluster or more: " +
           `offset 0x${offsetBytes.toString(16)} size 0x${bytes.toString(16)}`,
       );
-    if (!findings.anyLines || budget <= 0) return;
+    if (!findings.anyLines || budget <= 0 || lines >= MAX_LINES) return;
     const end = Math.min(offsetBytes + bytes, image.file.sizeBytes);
     budget -= Math.max(0, end - offsetBytes);
     await scanEntries(image.file, offsetBytes, end, (hi, lo) => {
@@ -168,7 +174,7 @@ async function tellInOrder(check: L1Check, snapshots: CheckedSnapshots, findings
     if (isBadSnapshot(image, snapshots, index)) say(await badSnapshotLine(image, snapshots, index));
     else await tellTable(snapshotL1Offset(snapshots, index), snapshots.l1Entries[index] ?? 0);
   }
-  if (budget <= 0) for (const lines of findings.tableLines.values()) lines.forEach(say);
+  if (budget <= 0) for (const told of findings.tableLines.values()) told.forEach(say);
 }
 
 /** Tells of wrong COPIED flags in the order of the active tables. */

@@ -177,7 +177,7 @@ export async function readSnapshotEntry(
 }
 
 /** Bytes of an entry as it is written: at least the known extra data. */
-export function snapshotEntryBytes(entry: SnapshotEntry): number {
+function snapshotEntryBytes(entry: SnapshotEntry): number {
   return FIXED_BYTES + Math.max(KNOWN_EXTRA_BYTES, entry.extra.length) + entry.id.length + entry.name.length;
 }
 

@@ -5,7 +5,7 @@ import type { L1Check } from "./check-l1.ts";
 import { Metadata, mapMetadata } from "./check-overlap.ts";
 import { type Comparison, compareCounts, countClusters, countLine } from "./check-pass.ts";
 import { readStoredCounts, refcountBlockOffset, type StoredCounts } from "./check-refcounts.ts";
-import { countReferences, type ReferenceFindings } from "./check-references.ts";
+import { countReferences, MAX_CLUSTERS, type ReferenceFindings } from "./check-references.ts";
 import { type CheckedSnapshots, readSnapshotsForCheck } from "./check-snapshots.ts";
 import { addTally, type CheckContext, checkFailed, createTally, type Tally } from "./check-tally.ts";
 import { ENTRY_BYTES } from "./format.ts";
@@ -16,7 +16,7 @@ import {
   changeRun,
   cutSnapshotCount,
   findCountedRun,
-  rewrittenTableBytes,
+  renewSnapshotTable,
   writeSnapshotTable,
 } from "./repair-snapshots.ts";
 import { clearDamageBits, clearUnknownAutoclear, RepairWriter } from "./repair-writer.ts";
@@ -33,13 +33,17 @@ export async function repairPass(image: CheckedImage, context: CheckContext): Pr
   const writer = new RepairWriter(image.file);
   const snapshotTally = createTally();
   const snapshots = await readSnapshotsForCheck(image, snapshotTally, context);
+  const renewed =
+    snapshotTally.corruptions > 0 && context.mode === "all"
+      ? await renewSnapshotTable(image, snapshots)
+      : undefined;
   await clearUnknownAutoclear(writer, image);
   if (snapshots.dropped > 0) await cutSnapshotCount(writer, image, snapshots.count);
 
   const tally = createTally();
   const clusters = countClusters(image, tally);
   let stored = await readStoredCounts(image, clusters);
-  const counter = new ReferenceCounter(image, tally);
+  const counter = new ReferenceCounter(image, tally, context.report);
   const check: L1Check = {
     image,
     counter,
@@ -81,8 +85,8 @@ export async function repairPass(image: CheckedImage, context: CheckContext): Pr
     tally,
     context,
   );
-  if (snapshotTally.corruptions > 0 && context.mode === "all") {
-    await repairSnapshotTable(writer, check, snapshots, stored);
+  if (renewed) {
+    await repairSnapshotTable(writer, check, snapshots, renewed, stored);
     snapshotTally.corruptionsFixed += snapshotTally.corruptions;
     snapshotTally.corruptions = 0;
   }
@@ -221,7 +225,7 @@ async function settle(
   clusters: number,
 ): Promise<{ stored: StoredCounts; endOffset: number }> {
   const { image, tally, context } = check;
-  const counter = new ReferenceCounter(image, tally, clusters);
+  const counter = new ReferenceCounter(image, tally, context.report, clusters);
   await countReferences({ ...check, counter, writeEntry: undefined }, snapshots);
   const stored = await readStoredCounts(image, counter.clusters);
   const silent = { ...context, report: undefined };
@@ -248,26 +252,35 @@ async function repairSnapshotTable(
   writer: RepairWriter,
   check: L1Check,
   snapshots: CheckedSnapshots,
+  table: Uint8Array,
   stored: StoredCounts,
 ): Promise<void> {
-  const { image } = check;
-  const bytes = await rewrittenTableBytes(image, snapshots);
-  const length = Math.ceil(bytes / image.clusterSizeBytes);
+  const { image, counter } = check;
+  const length = Math.ceil(table.length / image.clusterSizeBytes);
   const place = findCountedRun(image, stored.counts, length);
   if (place === undefined) {
     // No room that is counted: new refcount structures that count the new table's clusters too.
-    const counter = new ReferenceCounter(image, createTally());
-    await countReferences({ ...check, counter, tally: createTally(), writeEntry: undefined }, snapshots);
-    const first = counter.clusters;
-    for (let i = 0; i < length; i++) counter.counts.set(first + i, 1);
-    const clusters = await rebuildRefcounts(writer, image, counter.counts, first + length);
-    await writeSnapshotTable(writer, image, snapshots, first);
-    await settle(writer, check, { ...snapshots, lengthBytes: bytes }, clusters);
+    const again = new ReferenceCounter(image, createTally(), undefined);
+    const silent = { ...check.context, report: undefined };
+    await countReferences(
+      { ...check, counter: again, tally: createTally(), context: silent, writeEntry: undefined },
+      snapshots,
+    );
+    const first = again.clusters;
+    for (let i = 0; i < length; i++) again.counts.set(first + i, 1);
+    const clusters = await rebuildRefcounts(writer, image, again.counts, first + length);
+    await writeSnapshotTable(writer, image, table, snapshots.count, first);
+    await settle(writer, check, { ...snapshots, lengthBytes: table.length }, clusters);
     return;
   }
   const oldFirst = Math.floor(image.snapshotsOffsetBytes / image.clusterSizeBytes);
   const oldLength = Math.ceil(snapshots.lengthBytes / image.clusterSizeBytes);
   await changeRun(writer, image, stored.counts, place, length, 1);
-  await writeSnapshotTable(writer, image, snapshots, place);
-  await changeRun(writer, image, stored.counts, oldFirst, oldLength, -1);
+  const isOwn =
+    !counter.isBeyond(image.snapshotsOffsetBytes, snapshots.lengthBytes) ||
+    // Nothing else is counted past the end of the file.
+    (oldFirst >= counter.clusters && oldFirst + oldLength <= MAX_CLUSTERS);
+  await writeSnapshotTable(writer, image, table, snapshots.count, place);
+  // Where its length was a lie, what stands there is not its own.
+  if (isOwn) await changeRun(writer, image, stored.counts, oldFirst, oldLength, -1);
 }

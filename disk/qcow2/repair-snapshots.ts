@@ -2,16 +2,14 @@ import { WriteStage } from "../block-file.ts";
 import type { ClusterCounts } from "./check-counts.ts";
 import type { CheckedImage } from "./check-image.ts";
 import { countsPerBlock, refcountBlockOffset, refcountTableEntries } from "./check-refcounts.ts";
-import {
-  type CheckedSnapshots,
-  encodeSnapshotEntry,
-  readSnapshotEntry,
-  snapshotEntryBytes,
-} from "./check-snapshots.ts";
-import { HeaderField } from "./format.ts";
+import { type CheckedSnapshots, encodeSnapshotEntry, readSnapshotEntry } from "./check-snapshots.ts";
+import { checkFailed } from "./check-tally.ts";
+import { HeaderField, MAX_SNAPSHOT_TABLE_BYTES } from "./format.ts";
 import { writeRefcounts } from "./repair-refcounts.ts";
 import type { RepairWriter } from "./repair-writer.ts";
 import { viewOf, writeU64 } from "./u64.ts";
+
+const FIRST_TABLE_BYTES = 4096;
 
 /** Writes how many snapshots the table has into the header; those past it are leaked, for the check to free. */
 export async function cutSnapshotCount(
@@ -25,12 +23,37 @@ export async function cutSnapshotCount(
   image.snapshotCount = count;
 }
 
-/** Bytes that the rewritten table takes. */
-export async function rewrittenTableBytes(image: CheckedImage, snapshots: CheckedSnapshots): Promise<number> {
-  let bytes = 0;
-  for (let index = 0; index < snapshots.count; index++)
-    bytes = Math.ceil(bytes / 8) * 8 + snapshotEntryBytes(await readSnapshotEntry(image, snapshots, index));
-  return bytes;
+/**
+ * The snapshot table with what its version asks of entries. Made before anything is repaired: a damaged table
+ * may lie where free clusters are.
+ *
+ * @throws ByreError CHECK_FAILED when it would be larger than the format allows.
+ */
+export async function renewSnapshotTable(
+  image: CheckedImage,
+  snapshots: CheckedSnapshots,
+): Promise<Uint8Array> {
+  let table = new Uint8Array(Math.max(FIRST_TABLE_BYTES, snapshots.count * 64));
+  let length = 0;
+  for (let index = 0; index < snapshots.count; index++) {
+    const entry = await readSnapshotEntry(image, snapshots, index);
+    const start = Math.ceil(length / 8) * 8;
+    const bytes = encodeSnapshotEntry(entry, image.header.sizeBytes);
+    length = start + bytes.length;
+    if (length > MAX_SNAPSHOT_TABLE_BYTES)
+      throw checkFailed(
+        image.file.name,
+        "its snapshot table would be larger than 64 MiB; delete snapshots",
+        "File too large",
+      );
+    if (length > table.length) {
+      const longer = new Uint8Array(Math.max(length, table.length * 2));
+      longer.set(table);
+      table = longer;
+    }
+    table.set(bytes, start);
+  }
+  return table.subarray(0, length);
 }
 
 /**
@@ -60,27 +83,21 @@ export function findCountedRun(
 }
 
 /**
- * Writes the snapshot table anew, with what its version asks of entries, and switches the header to it.
+ * Writes the new snapshot table and switches the header to it.
  *
  * @param firstCluster free clusters that are counted already.
  */
 export async function writeSnapshotTable(
   writer: RepairWriter,
   image: CheckedImage,
-  snapshots: CheckedSnapshots,
+  table: Uint8Array,
+  count: number,
   firstCluster: number,
 ): Promise<void> {
   const start = firstCluster * image.clusterSizeBytes;
-  let at = 0;
-  for (let index = 0; index < snapshots.count; index++) {
-    at = Math.ceil(at / 8) * 8;
-    const entry = await readSnapshotEntry(image, snapshots, index);
-    const bytes = encodeSnapshotEntry(entry, image.header.sizeBytes);
-    await writer.put(start + at, bytes, WriteStage.DATA);
-    at += bytes.length;
-  }
+  await writer.put(start, table, WriteStage.DATA);
   const bytes = new Uint8Array(12);
-  viewOf(bytes).setUint32(0, snapshots.count);
+  viewOf(bytes).setUint32(0, count);
   writeU64(viewOf(bytes), 4, start);
   await writer.putHeader(HeaderField.SNAPSHOT_COUNT, bytes);
   image.snapshotsOffsetBytes = start;
