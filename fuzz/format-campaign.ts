@@ -88,9 +88,17 @@ function runWorker(
       const hung = stopWatching();
       if (hung) resolve(`hung for ${HANG_MILLISECONDS / 1000} s`);
       else
-        resolve(code === 0 ? undefined : `ended the process (${signal ?? `exit ${code}`}): ${errors.trim()}`);
+        resolve(
+          code === 0 ? undefined : `ended the process (${signal ?? `exit ${code}`}): ${summary(errors)}`,
+        );
     });
   });
+}
+
+/** Node's last words without its own stack. */
+function summary(errors: string): string {
+  const lines = errors.split("\n").filter((line) => line.trim() !== "" && !/^\s*\d+: 0x/.test(line));
+  return lines.slice(-12).join("\n");
 }
 
 /** Ends the process when it stays at one case. @returns stops watching and tells whether that happened. */

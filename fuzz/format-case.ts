@@ -7,6 +7,7 @@ import {
   type Qcow2Device,
   readQcow2Info,
 } from "../disk/index.ts";
+import { checkQcow2 } from "../disk/qcow2/check.ts";
 import type { Shape } from "./format-shapes.ts";
 import type { Random } from "./random.ts";
 
@@ -24,6 +25,9 @@ export async function exerciseImage(image: Uint8Array, shape: Shape, random: Ran
   await attempt(() => readQcow2Info(memory(image)));
   await attempt(() => readThrough(image, shape, random));
   await attempt(() => change(image, shape, random));
+  await attempt(() => checkQcow2(memory(image)));
+  const repair = random.pick(["leaks", "all", "all"] as const);
+  await attempt(() => checkQcow2(memory(image, true), { repair }));
 }
 
 /** Runs one step; a typed error is as good an outcome as success. */
@@ -55,23 +59,33 @@ async function open(image: Uint8Array, shape: Shape, writable: boolean): Promise
 async function readThrough(image: Uint8Array, shape: Shape, random: Random): Promise<void> {
   const device = await open(image, shape, false);
   try {
-    const { sizeBytes } = device;
-    const target = new Uint8Array(READ_BYTES);
-    if (sizeBytes <= READ_ALL_BYTES) {
-      for (let at = 0; at < sizeBytes; at += READ_BYTES)
-        await attempt(() => device.read(at, target.subarray(0, Math.min(READ_BYTES, sizeBytes - at))));
-    } else
-      for (let i = 0; i < 12; i++) {
-        const at = random.chance(0.5) ? random.below(Math.min(sizeBytes, 2 ** 20)) : random.below(sizeBytes);
-        await attempt(() => device.read(at, target.subarray(0, Math.min(READ_BYTES, sizeBytes - at))));
-      }
-    await attempt(async () => {
-      for (let at = 0, i = 0; at < sizeBytes && i < 64; i++)
-        at += (await device.blockStatus(at, sizeBytes - at)).lengthBytes;
-    });
+    await readSome(device, random);
+    for (const { id } of device.snapshots.slice(0, 3))
+      await attempt(async () => {
+        const view = await device.openSnapshot(id);
+        await readSome(view, random);
+        await view.close();
+      });
   } finally {
     await device.close();
   }
+}
+
+async function readSome(device: Qcow2Device, random: Random): Promise<void> {
+  const { sizeBytes } = device;
+  const target = new Uint8Array(READ_BYTES);
+  if (sizeBytes <= READ_ALL_BYTES) {
+    for (let at = 0; at < sizeBytes; at += READ_BYTES)
+      await attempt(() => device.read(at, target.subarray(0, Math.min(READ_BYTES, sizeBytes - at))));
+  } else
+    for (let i = 0; i < 12; i++) {
+      const at = random.chance(0.5) ? random.below(Math.min(sizeBytes, 2 ** 20)) : random.below(sizeBytes);
+      await attempt(() => device.read(at, target.subarray(0, Math.min(READ_BYTES, sizeBytes - at))));
+    }
+  await attempt(async () => {
+    for (let at = 0, i = 0; at < sizeBytes && i < 64; i++)
+      at += (await device.blockStatus(at, sizeBytes - at)).lengthBytes;
+  });
 }
 
 async function change(image: Uint8Array, shape: Shape, random: Random): Promise<void> {
@@ -90,7 +104,8 @@ async function changeOnce(device: Qcow2Device, random: Random): Promise<unknown>
   const near = random.chance(0.7) ? Math.min(sizeBytes, 2 ** 20) : sizeBytes;
   const offset = Math.min(random.below(near + 1), sizeBytes - length);
   const aligned = offset - (offset % clusterBytes);
-  switch (random.below(8)) {
+  const snapshot = random.pick([...device.snapshots.slice(0, 4).map(({ id }) => id), "none"]);
+  switch (random.below(16)) {
     case 0:
     case 1:
       return device.write(offset, new Uint8Array(length).fill(random.below(256)));
@@ -104,6 +119,22 @@ async function changeOnce(device: Qcow2Device, random: Random): Promise<unknown>
       return device.writeCompressed(aligned, new Uint8Array(clusterBytes).fill(random.below(256)));
     case 6:
       return device.read(offset, new Uint8Array(length));
+    case 7:
+      return device.createSnapshot({ name: `s${random.below(1000)}` });
+    case 8:
+      return device.applySnapshot(snapshot);
+    case 9:
+      return device.deleteSnapshot(snapshot);
+    case 10:
+      return device.resize(sizeBytes + 512 * random.pick([1, 8, 100, 10_000, 2 ** 34]));
+    case 11:
+      return device.resize(512 * Math.ceil(random.below(sizeBytes + 1) / 512), { shrink: true });
+    case 12:
+      return device.writePacked(aligned, random.fill(new Uint8Array(Math.min(clusterBytes - 1, 100))));
+    case 13:
+      return random.chance(0.3) ? device.makeEmpty() : device.flush();
+    case 14:
+      return device.changeHeader({ lazyRefcounts: random.chance(0.5) });
     default:
       return device.flush();
   }

@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, openSync, readFileSync, writeFileSync, writ
 import { join } from "node:path";
 import { exerciseImage } from "./format-case.ts";
 import { loadShapes } from "./format-shapes.ts";
-import { findImageFields, type ImageField } from "./image-fields.ts";
+import { findImageFields } from "./image-fields.ts";
 import { applyMutations, type Mutation, planMutations } from "./image-mutations.ts";
 import { createRandom } from "./random.ts";
 
@@ -19,11 +19,17 @@ const MAX_MEMORY_BYTES = 256 * 1024 * 1024;
 const [folder = "", seedText = "", fromText = "", toText = ""] = process.argv.slice(2);
 const seed = Number(seedText);
 
+const SMALL_BYTES = 500 * 1024;
+
 /** A single array larger than a case may use, even if nothing touches it. */
 let hugeArrayBytes = 0;
 watchLargeArrays();
 
 const shapes = loadShapes(folder).map((shape) => ({ shape, fields: findImageFields(shape.image) }));
+/** Small images come up more often: more cases in the same time, and nothing that only a large one has. */
+const lots = shapes.flatMap((one) =>
+  new Array<typeof one>(one.shape.image.length > SMALL_BYTES ? 1 : 10).fill(one),
+);
 const at = openSync(join(folder, "at"), "w");
 let unhandled: unknown;
 process.on("unhandledRejection", (reason) => {
@@ -42,10 +48,8 @@ function planCase(index: number): { mutations: readonly Mutation[] } {
   return { mutations: planMutations(shape.image, fields, createRandom(seed, index)) };
 }
 
-function shapeOf(index: number): (typeof shapes)[number] & { fields: readonly ImageField[] } {
-  const chosen = shapes[index % shapes.length];
-  if (!chosen) throw new RangeError("there are no images to start from");
-  return chosen;
+function shapeOf(index: number): (typeof shapes)[number] {
+  return createRandom(seed, index, 2).pick(lots);
 }
 
 /** @returns what is wrong, or undefined when the case went as it should. */
