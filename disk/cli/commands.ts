@@ -36,5 +36,6 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   meta: { summary: "read and write what an image says of itself", load: () => import("./meta.ts") },
   rebase: { summary: "put an image over another backing file", load: () => import("./rebase.ts") },
   resize: { summary: "change how large a disk is", load: () => import("./resize.ts") },
+  serve: { summary: "serve a folder of images to pages", load: () => import("./serve.ts") },
   snapshot: { summary: "list, make, apply or drop snapshots", load: () => import("./snapshot.ts") },
 };
