@@ -105,7 +105,7 @@ async function copy(
   };
   const jobs: AsyncGenerator<Job> = direct
     ? planDirectJobs(direct, jobPlan)
-    : planReadJobs(read, (offset, length) => zerosAt(source, offset, length), jobPlan);
+    : planReadJobs(read, (offset, length) => source.status(offset, length), jobPlan);
   const pool = await openJobPool(setup, {
     threads: threads ?? threadsFor(source, target, direct !== undefined),
     helps: threads === undefined,
@@ -131,17 +131,6 @@ function threadsFor(source: ConvertSource, target: JobTarget, direct: boolean): 
     return stored > COMPRESS_ALONE_BYTES ? defaultThreads() : 0;
   // Without files that threads read, there is nothing left for them to do.
   return direct && stored > COPY_ALONE_BYTES ? defaultThreads() : 0;
-}
-
-/** Bytes of zeros from an offset on, as far as the images say so themselves. */
-async function zerosAt(source: ConvertSource, offsetBytes: number, lengthBytes: number): Promise<number> {
-  let zeros = 0;
-  while (zeros < lengthBytes) {
-    const status = await source.status(offsetBytes + zeros, lengthBytes - zeros);
-    if (!status.zero) break;
-    zeros += status.lengthBytes;
-  }
-  return zeros;
 }
 
 function openTarget(path: string, flags: "w+" | "r+"): number {

@@ -1,4 +1,3 @@
-import type { BlockDevice } from "../block-device.ts";
 import type { Qcow2Image } from "../qcow2/image.ts";
 import { findEntry, findL1, findRun, type Run } from "../qcow2/mapping.ts";
 import { untilReady } from "../qcow2/needs.ts";
@@ -55,36 +54,50 @@ export async function* planDirectJobs(
     }
     if (pieces.length > 0 || withZeros)
       yield { offsetBytes: start, lengthBytes, pieces: new Float64Array(pieces) };
-    start = Math.max(start + lengthBytes, at - (at % MAX_JOB_BYTES));
+    start = Math.max(start + lengthBytes, at === sizeBytes ? at : at - (at % MAX_JOB_BYTES));
   }
 }
+
+/** What a device knows of a range without reading it. */
+export type RegionStatus = (
+  offsetBytes: number,
+  lengthBytes: number,
+) => Promise<{ readonly zero: boolean; readonly lengthBytes: number }>;
 
 /**
  * Cuts a disk into jobs that carry the bytes themselves, read through the device: for what only the device
  * can read (encrypted images, images inside other files, on the web, several one after the other).
  *
- * @param devices one after the other they are the disk; each begins at a sector.
- * @param onError for `--salvage`: told of what cannot be read, and its bytes are zeros; else errors are thrown.
+ * @throws what `read` and `status` throw.
  */
 export async function* planReadJobs(
   read: (offsetBytes: number, target: Uint8Array) => Promise<void>,
-  isZero: (offsetBytes: number, lengthBytes: number) => Promise<number>,
+  status: RegionStatus,
   { sizeBytes, withZeros }: JobPlan,
 ): AsyncGenerator<Job> {
   for (let start = 0; start < sizeBytes; ) {
-    const zeros = withZeros ? 0 : await isZero(start, sizeBytes - start);
-    const skipped =
-      start + zeros >= sizeBytes ? sizeBytes : start + zeros - ((start + zeros) % MAX_JOB_BYTES);
-    if (skipped > start) {
-      start = skipped;
-      continue;
-    }
     const lengthBytes = Math.min(MAX_JOB_BYTES - (start % MAX_JOB_BYTES), sizeBytes - start);
-    const bytes = new Uint8Array(lengthBytes);
-    await read(start, bytes);
-    // Once yielded they are another thread's.
-    yield { offsetBytes: start, lengthBytes, bytes };
-    start += lengthBytes;
+    const regions: number[] = [];
+    let bytes: Uint8Array<ArrayBuffer> | undefined;
+    let at = start;
+    while (at < start + lengthBytes) {
+      const region = await status(at, sizeBytes - at);
+      const inJob = Math.min(region.lengthBytes, start + lengthBytes - at);
+      if (!region.zero) {
+        bytes ??= new Uint8Array(lengthBytes);
+        await read(at, bytes.subarray(at - start, at - start + inJob));
+        regions.push(at - start, inJob);
+      } else if (!bytes && region.lengthBytes > inJob && !withZeros) {
+        // Zeros that go on: the next job begins where they end.
+        at += region.lengthBytes;
+        break;
+      }
+      at += inJob;
+    }
+    if (withZeros) bytes ??= new Uint8Array(lengthBytes);
+    // Once yielded the bytes are another thread's.
+    if (bytes) yield { offsetBytes: start, lengthBytes, bytes, regions };
+    start = Math.max(start + lengthBytes, at === sizeBytes ? at : at - (at % MAX_JOB_BYTES));
   }
 }
 
@@ -147,27 +160,4 @@ function placed(
   const numbers = [kind, file, start, lengthBytes, host, hostLength, skip];
   if (numbers.length !== PIECE_NUMBERS) throw new TypeError("a piece has other numbers");
   return numbers;
-}
-
-/** Several images one after the other, as one disk. */
-export function concatenated(devices: readonly BlockDevice[]): {
-  sizeBytes: number;
-  partsOf(
-    offsetBytes: number,
-    lengthBytes: number,
-  ): Generator<{ device: BlockDevice; offsetBytes: number; lengthBytes: number }>;
-} {
-  const sizeBytes = devices.reduce((sum, { sizeBytes: size }) => sum + size, 0);
-  return {
-    sizeBytes,
-    *partsOf(offsetBytes, lengthBytes) {
-      let start = 0;
-      for (const device of devices) {
-        const from = Math.max(offsetBytes, start);
-        const to = Math.min(offsetBytes + lengthBytes, start + device.sizeBytes);
-        if (from < to) yield { device, offsetBytes: from - start, lengthBytes: to - from };
-        start += device.sizeBytes;
-      }
-    },
-  };
 }

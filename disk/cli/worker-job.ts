@@ -45,8 +45,10 @@ export interface Job {
   readonly lengthBytes: number;
   /** Where its bytes come from, `PIECE_NUMBERS` numbers each, in the disk's order. The rest is zeros. */
   readonly pieces?: Float64Array<ArrayBuffer>;
-  /** Instead of pieces: the bytes themselves. */
+  /** Instead of pieces: the bytes themselves ... */
   readonly bytes?: Uint8Array<ArrayBuffer>;
+  /** ... and which of them are more than known zeros: start in the job and length, in the disk's order. */
+  readonly regions?: readonly number[];
 }
 
 /** What a job gives back. */
@@ -96,7 +98,7 @@ export class JobRunner {
     const plain = this.read(job);
     const { target } = this.setup;
     if (target.kind === "clusters") return this.pack(job, plain, target.clusterSizeBytes);
-    const runs = findNonZeroRuns(plain, job.offsetBytes, this.setup.minZeroBytes);
+    const runs = this.runsToWrite(job, plain);
     for (let i = 0; i < runs.length; i += 2) {
       const start = runs[i] ?? 0;
       writeAll(
@@ -172,7 +174,7 @@ export class JobRunner {
     const count = Math.ceil(plain.length / clusterSizeBytes);
     const sizes = new Int32Array(count);
     if (this.packer) return this.compress(plain, clusterSizeBytes, sizes, this.packer);
-    const runs = findNonZeroRuns(plain, job.offsetBytes, this.setup.minZeroBytes);
+    const runs = this.runsToWrite(job, plain);
     for (let i = 0; i < runs.length; i += 2) {
       const start = runs[i] ?? 0;
       const last = Math.floor((start + (runs[i + 1] ?? 0) - 1) / clusterSizeBytes);
@@ -182,6 +184,34 @@ export class JobRunner {
     for (let i = 0; i < count; i++)
       if (sizes[i] !== 0) parts.push(wholeCluster(plain, i * clusterSizeBytes, clusterSizeBytes));
     return { sizes, bytes: concatenate(parts) };
+  }
+
+  /**
+   * What of a job is written: pairs of start and length. Zeros are looked for in each piece by itself, as QEMU
+   * does, so that what is known to be zeros is never written for the sake of what is beside it.
+   */
+  private runsToWrite({ offsetBytes, pieces, regions }: Job, plain: Buffer): number[] {
+    const { minZeroBytes } = this.setup;
+    if (minZeroBytes === 0) return [0, plain.length];
+    const runs: number[] = [];
+    const look = (start: number, length: number) => {
+      const part = plain.subarray(start, start + length);
+      const found = findNonZeroRuns(part, offsetBytes + start, minZeroBytes);
+      for (let i = 0; i < found.length; i += 2) {
+        const at = start + (found[i] ?? 0);
+        const bytes = found[i + 1] ?? 0;
+        const last = runs.length - 2;
+        // One write for what follows on.
+        if (last >= 0 && (runs[last] ?? 0) + (runs[last + 1] ?? 0) === at)
+          runs[last + 1] = (runs[last + 1] ?? 0) + bytes;
+        else runs.push(at, bytes);
+      }
+    };
+    if (regions) for (let i = 0; i < regions.length; i += 2) look(regions[i] ?? 0, regions[i + 1] ?? 0);
+    else if (pieces)
+      for (let at = 0; at < pieces.length; at += PIECE_NUMBERS)
+        look(pieces[at + 2] ?? 0, pieces[at + 3] ?? 0);
+    return runs;
   }
 
   private compress(
