@@ -4,8 +4,11 @@ import { ByreError } from "./errors.ts";
 import { type OpenQcow2Options, openQcow2, probeImage } from "./qcow2/open.ts";
 import { openRawDevice } from "./raw/raw-device.ts";
 
-/** The image formats a device is opened as. */
-export type ImageFormat = "qcow2" | "raw";
+/**
+ * The image formats a device is opened as. "qcow3-2008" is the metadata image of 2008: read-only, and only
+ * when named, since a damaged qcow2 image may look like one.
+ */
+export type ImageFormat = "qcow2" | "raw" | "qcow3-2008";
 
 export interface OpenDeviceOptions extends OpenQcow2Options {
   /**
@@ -26,6 +29,7 @@ export interface OpenDeviceOptions extends OpenQcow2Options {
  */
 export async function openDevice(file: BlockFile, options: OpenDeviceOptions = {}): Promise<BlockDevice> {
   const { format, snapshot, ...rest } = options;
+  if (format === "qcow3-2008") return open2008(file, snapshot, rest);
   const writable = snapshot === undefined && (options.writable ?? file.writable);
   try {
     const isQcow2 = format === undefined ? (await probeImage(file)) === "qcow2" : format === "qcow2";
@@ -42,6 +46,16 @@ export async function openDevice(file: BlockFile, options: OpenDeviceOptions = {
     await device.close();
     throw error;
   }
+}
+
+async function open2008(
+  file: BlockFile,
+  snapshot: string | undefined,
+  options: OpenQcow2Options,
+): Promise<BlockDevice> {
+  const { open2008Image } = await import("./qcow2/metadata-2008.ts");
+  const { device } = await open2008Image(file, options);
+  return snapshot === undefined ? device : device.openSnapshot(snapshot, { owning: true });
 }
 
 function openRaw(

@@ -12,6 +12,7 @@ import {
   IncompatibleFeature,
   MAX_CLUSTER_BITS,
   MAX_SNAPSHOT_TABLE_BYTES,
+  SECTOR_BYTES,
 } from "./format.ts";
 import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
 import { hasIncompatible, Qcow2Image } from "./image.ts";
@@ -51,6 +52,10 @@ export interface OpenQcow2Options {
   /** Is told of what a change makes untrue, such as bitmaps that do not see it. */
   onWarning?: (message: string) => void;
 }
+
+/** How much of an encrypted disk is looked at to tell noise: sectors, in at most so many runs. */
+const SAMPLE_SECTORS = 16;
+const SAMPLE_RUNS = 64;
 
 /** Longer chains are refused; a chain that comes back to itself is found this way too. */
 const MAX_CHAIN = 64;
@@ -107,7 +112,10 @@ async function openInChain(
         ...overlays,
         file.name,
       ]);
-    return createQcow2Device(image, { backing, writable, onWarning: options.onWarning ?? (() => {}) });
+    const { onWarning = () => {} } = options;
+    const device = createQcow2Device(image, { backing, writable, onWarning });
+    if (image.cipher && options.onWarning) await warnOfNoise(device, onWarning);
+    return device;
   } catch (error) {
     await backing?.close();
     await file.close();
@@ -152,6 +160,29 @@ async function cipherOf(
   throw new ByreError("ENCRYPTED", `${fileName} is encrypted (AES): a password is needed to open it.`, {
     file: fileName,
   });
+}
+
+/**
+ * Nothing in the format checks a password: with a wrong one the disk reads as noise. When the first sectors
+ * stored are nothing but that, it is said.
+ */
+async function warnOfNoise(device: Qcow2Device, onWarning: (message: string) => void): Promise<void> {
+  const { looksScrambled } = await import("./crypt.ts");
+  const sample = new Uint8Array(SAMPLE_SECTORS * SECTOR_BYTES);
+  let sectors = 0;
+  let at = 0;
+  for (let runs = 0; runs < SAMPLE_RUNS && at < device.sizeBytes && sectors < SAMPLE_SECTORS; runs++) {
+    const { data, lengthBytes } = await device.blockStatus(at, device.sizeBytes - at);
+    const end = at + lengthBytes;
+    for (; data && at + SECTOR_BYTES <= end && sectors < SAMPLE_SECTORS; at += SECTOR_BYTES, sectors++)
+      await device.read(at, sample.subarray(sectors * SECTOR_BYTES, (sectors + 1) * SECTOR_BYTES));
+    at = end;
+  }
+  if (!looksScrambled(sample.subarray(0, sectors * SECTOR_BYTES))) return;
+  onWarning(
+    `${device.name} reads as nothing but noise with this password. Its format cannot tell a wrong one; do not write ` +
+      "to it unless you are sure.",
+  );
 }
 
 /** Reads the snapshot table in growing pieces: its length stands nowhere. */

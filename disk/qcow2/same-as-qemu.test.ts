@@ -209,6 +209,13 @@ describe.skipIf(!hasQemu)("the same operations as QEMU leave the same image", ()
     const theirs = await openQcow2(createMemoryFile({ content: bench.bytes("there.qcow2") }), {
       password: "geheim",
     });
+    const warnings: string[] = [];
+    for (const password of ["geheim", "wrong"])
+      await openQcow2(createMemoryFile({ content: file.toBytes(), writable: false }), {
+        password,
+        onWarning: (message) => warnings.push(`${password}: ${message}`),
+      });
+    expect(warnings).toEqual([expect.stringMatching(/^wrong: .*noise/)]);
     const [ours, read] = [new Uint8Array(SIZE_BYTES), new Uint8Array(SIZE_BYTES)];
     await device.read(0, ours);
     await theirs.read(0, read);
