@@ -33,7 +33,6 @@ export function parseExtensions(
   while (at + 8 <= endBytes) {
     const magic = view.getUint32(at);
     const length = view.getUint32(at + 4);
-    if (magic === ExtensionMagic.END) break;
     if (length > endBytes - at - 8)
       throw new ByreError(
         "CORRUPT",
@@ -41,6 +40,8 @@ export function parseExtensions(
           `but only ${endBytes - at - 8} are left for extensions.`,
         { file: fileName, offsetBytes: at, magic, lengthBytes: length },
       );
+    // The end's length counts too, as in QEMU.
+    if (magic === ExtensionMagic.END) break;
     extensions.push({ magic, data: bytes.slice(at + 8, at + 8 + length) });
     at += 8 + align8(length);
   }
