@@ -21,6 +21,15 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const projectFolder = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** What every command needs of the command line: nothing in it may import the driver. */
+const FRAME =
+  /\/node_modules\/commander\/|\/disk\/cli\/(cache-mode|commands|common-options|exit|image-spec|interrupt|open-file|option-string|out|probe-format|progress|qemu-json|read-header|run|secrets|sizes|snapshot-list|version)\.ts$/;
+/** What every command needs of the driver, and `info` needs alone. */
+const BASE =
+  /\/disk\/(errors|ranges|block-file|qcow2\/(format|header|extensions|u64|snapshot-table|bitmaps|info)|files\/(node-file|node-errors|host-io|single-flight|staged-sectors))\.ts$/;
+/** Device and formats, with the compression that most images have. */
+const DRIVER = /\/disk\/|\/node_modules\/pako\//;
+
 /** Builds all of lib/ beside it and then puts it in its place, so that a `byre` that runs meanwhile is whole. */
 export async function buildLibrary() {
   const { build } = await import("vite");
@@ -61,7 +70,21 @@ function commandLine(folder) {
           // A worker thread's script, which worker-pool.ts looks for beside itself.
           "worker-entry": join(projectFolder, "disk/cli/worker-entry.ts"),
         },
-        output: { format: "es", entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" },
+        output: {
+          format: "es",
+          entryFileNames: "[name].mjs",
+          chunkFileNames: "[name]-[hash].mjs",
+          // A file costs a start more than what is in it: few files, each of what is needed together.
+          codeSplitting: {
+            // Else a group takes in all that its modules import, and each start reads the whole driver.
+            includeDependenciesRecursively: false,
+            groups: [
+              { name: "driver", test: DRIVER, priority: 1, minShareCount: 2 },
+              { name: "base", test: BASE, priority: 3, minShareCount: 2 },
+              { name: "frame", test: FRAME, priority: 2, minShareCount: 2 },
+            ],
+          },
+        },
         treeshake: {
           moduleSideEffects: [{ test: /\/disk\/(?!cli\/(main|worker-entry))/, sideEffects: false }],
         },
