@@ -1,3 +1,4 @@
+import { metadataOf } from "../disk/appliance/header-metadata.ts";
 import {
   type BlockFile,
   ByreError,
@@ -59,6 +60,7 @@ async function open(image: Uint8Array, shape: Shape, writable: boolean): Promise
 async function readThrough(image: Uint8Array, shape: Shape, random: Random): Promise<void> {
   const device = await open(image, shape, false);
   try {
+    await attempt(async () => metadataOf(device.header, device.name));
     await readSome(device, random);
     for (const { id } of device.snapshots.slice(0, 3))
       await attempt(async () => {
@@ -105,7 +107,7 @@ async function changeOnce(device: Qcow2Device, random: Random): Promise<unknown>
   const offset = Math.min(random.below(near + 1), sizeBytes - length);
   const aligned = offset - (offset % clusterBytes);
   const snapshot = random.pick([...device.snapshots.slice(0, 4).map(({ id }) => id), "none"]);
-  switch (random.below(16)) {
+  switch (random.below(17)) {
     case 0:
     case 1:
       return device.write(offset, new Uint8Array(length).fill(random.below(256)));
@@ -135,6 +137,8 @@ async function changeOnce(device: Qcow2Device, random: Random): Promise<unknown>
       return random.chance(0.3) ? device.makeEmpty() : device.flush();
     case 14:
       return device.changeHeader({ lazyRefcounts: random.chance(0.5) });
+    case 15:
+      return device.amend({ version: random.pick([2, 3]), refcountBits: random.pick([1, 8, 16, 64]) });
     default:
       return device.flush();
   }

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createMemoryFile, createQcow2, openQcow2 } from "../disk/index.ts";
+import { encodeMetadata, METADATA_MAGIC } from "../disk/appliance/metadata.ts";
+import { type CreateQcow2Options, createMemoryFile, createQcow2, openQcow2 } from "../disk/index.ts";
 import { Bench, hasQemu, qemuImg, qemuIo } from "../disk/testing/qemu.ts";
 import { createRandom } from "./random.ts";
 
@@ -56,31 +57,42 @@ function pattern(lengthBytes: number, seed: number): Uint8Array {
 /** What our own driver makes, so that the fuzzer has something to do where there is no QEMU. */
 async function buildOurs(): Promise<Shape[]> {
   const shapes: Shape[] = [];
-  const kinds = [
-    { version: 2, clusterSizeBytes: 4096, refcountBits: 16 },
-    { version: 3, clusterSizeBytes: 512, refcountBits: 1 },
-    { version: 3, clusterSizeBytes: 512, refcountBits: 64 },
-    { version: 3, clusterSizeBytes: 4096, refcountBits: 4 },
-    { version: 3, clusterSizeBytes: 65536, refcountBits: 16 },
-  ] as const;
-  for (const kind of kinds) {
-    const { version, clusterSizeBytes, refcountBits } = kind;
+  const kinds: { name: string; options: Omit<CreateQcow2Options, "sizeBytes"> }[] = [
+    { name: "v2", options: { version: 2, clusterSizeBytes: 4096 } },
+    { name: "512-1", options: { clusterSizeBytes: 512, refcountBits: 1 } },
+    { name: "512-64", options: { clusterSizeBytes: 512, refcountBits: 64 } },
+    { name: "4k-4", options: { clusterSizeBytes: 4096, refcountBits: 4, lazyRefcounts: true } },
+    { name: "64k", options: {} },
+    { name: "zstd", options: { clusterSizeBytes: 4096, compression: "zstd" } },
+    { name: "extended", options: { clusterSizeBytes: 16384, extendedL2: true } },
+    { name: "aes", options: { clusterSizeBytes: 4096, encryption: { password: PASSWORD } } },
+    { name: "preallocated", options: { clusterSizeBytes: 4096, preallocation: "metadata" } },
+    {
+      name: "extensions",
+      options: {
+        clusterSizeBytes: 4096,
+        extensions: [metadata(), { magic: 0x12345678, data: pattern(30, 3) }],
+      },
+    },
+  ];
+  for (const { name, options } of kinds) {
+    const { clusterSizeBytes = 65536, refcountBits = 16, encryption } = options;
     const file = createMemoryFile({ name: "ours.qcow2" });
     const sizeBytes = Math.max(clusterSizeBytes * 40, 65536);
-    await createQcow2(file, { sizeBytes, ...kind });
-    const device = await openQcow2(file);
+    await createQcow2(file, { sizeBytes, ...options });
+    const device = await openQcow2(file, encryption && { password: encryption.password });
     await device.write(1000, pattern(3 * clusterSizeBytes, 3));
     await device.write(sizeBytes - clusterSizeBytes - 5, pattern(clusterSizeBytes + 5, 7));
-    if (refcountBits > 1)
+    if (refcountBits > 1 && !encryption)
       for (let i = 10; i < 14; i++)
         await device.writeCompressed(i * clusterSizeBytes, pattern(clusterSizeBytes, i));
+    if (refcountBits > 1) {
+      await device.createSnapshot({ name: "before", dateSeconds: 1, dateNanoseconds: 0 });
+      await device.write(1000, pattern(5 * clusterSizeBytes, 9));
+    }
     await device.flush();
-    shapes.push({
-      name: `ours-v${version}-${clusterSizeBytes}-${refcountBits}`,
-      image: file.toBytes(),
-      password: undefined,
-      backing: {},
-    });
+    const password = encryption && PASSWORD;
+    shapes.push({ name: `ours-${name}`, image: file.toBytes(), password, backing: {} });
     await device.close();
   }
   // Nearly as large as a safe integer: everything about it must be sparse.
@@ -93,6 +105,15 @@ async function buildOurs(): Promise<Shape[]> {
   await device.close();
   shapes.push({ name: "ours-2008", image: make2008(), password: undefined, backing: {} });
   return shapes;
+}
+
+/** What an image says of itself, in the extension that this project gave the format. */
+function metadata(): { magic: number; data: Uint8Array } {
+  const pairs = new Map([
+    ["appliance.name", "Fuzz"],
+    ["machine.memory", "64"],
+  ]);
+  return { magic: METADATA_MAGIC, data: encodeMetadata(pairs, "fuzz", 4096) };
 }
 
 /** The metadata image of 2008: a version 2 image that calls itself 3, with pairs where the backing name was. */
