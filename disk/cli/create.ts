@@ -1,7 +1,6 @@
-import { realpathSync, rmSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { Command } from "commander";
 import type { BlockFile } from "../block-file.ts";
-import { openNodeFile } from "../files/node-file.ts";
 import { createQcow2 } from "../qcow2/create.ts";
 import { collect, helpText } from "./common-options.ts";
 import {
@@ -16,6 +15,7 @@ import {
 import { ExitCode, ExitError } from "./exit.ts";
 import { fillZeros } from "./fill-zeros.ts";
 import { parseFileName } from "./image-spec.ts";
+import { inNewFile } from "./new-file.ts";
 import { backingSpec, openFileSpec } from "./open-file.ts";
 import { openImage } from "./open-image.ts";
 import type { Out } from "./out.ts";
@@ -197,21 +197,6 @@ function isSameFile(first: string, second: string): boolean {
   } catch {
     // One of them is not there.
     return first === second;
-  }
-}
-
-/** Runs `fill` on an empty file: a new one, or the one there emptied, which stays as it is until `fill` flushes. */
-async function inNewFile(path: string, fill: (file: BlockFile) => Promise<void>): Promise<void> {
-  const exists = statSync(path, { throwIfNoEntry: false }) !== undefined;
-  const file = await openNodeFile(path, exists ? { writable: true } : { create: true });
-  try {
-    file.truncate(0);
-    await fill(file);
-  } catch (error) {
-    if (!exists) rmSync(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
   }
 }
 
