@@ -17,11 +17,17 @@ export interface WorkerReply {
 /** Threads beside the main one at most: more gain nothing over one disk, and cost 10 MiB each. */
 const MAX_THREADS = 7;
 
-/** Jobs given to a thread before it has done the one it is at, so that it never waits for the next. */
-const JOBS_AHEAD = 3;
+/**
+ * Jobs given to a thread before it has done the one it is at, so that it never waits for the next; few where
+ * each takes long, so that at the end no thread has a queue left and the others nothing.
+ */
+const JOBS_AHEAD = 8;
+const COMPRESS_JOBS_AHEAD = 3;
 
-/** Results of the main thread's own jobs that may wait for those of threads before them. */
-const OWN_JOBS_AHEAD = 4;
+/** Results of the main thread's own jobs that may wait for those of threads before them ... */
+const OWN_JOBS_AHEAD = 8;
+/** ... which may be many where a result is no more than that it is done. */
+const EMPTY_JOBS_AHEAD = 512;
 
 /** Does jobs somewhere. */
 export interface JobPool {
@@ -103,6 +109,7 @@ interface Thread {
 
 class ThreadPool implements JobPool {
   readonly capacity: number;
+  private readonly jobsAhead: number;
   private readonly threads: Thread[] = [];
   private closing = false;
 
@@ -111,7 +118,10 @@ class ThreadPool implements JobPool {
     count: number,
     private readonly helper: JobRunner | undefined,
   ) {
-    this.capacity = count * JOBS_AHEAD + (helper ? OWN_JOBS_AHEAD : 0);
+    const { target } = setup;
+    this.jobsAhead = target.kind === "clusters" && target.compression ? COMPRESS_JOBS_AHEAD : JOBS_AHEAD;
+    const ownJobs = target.kind === "raw" ? EMPTY_JOBS_AHEAD : OWN_JOBS_AHEAD;
+    this.capacity = count * this.jobsAhead + (helper ? ownJobs : 0);
     for (let i = 0; i < count; i++) this.addThread(setup);
   }
 
@@ -119,7 +129,7 @@ class ThreadPool implements JobPool {
     let idlest = this.threads[0];
     for (const thread of this.threads)
       if (thread.waiting.length < (idlest?.waiting.length ?? 0)) idlest = thread;
-    if (idlest && (!this.helper || idlest.waiting.length < JOBS_AHEAD)) return await post(idlest, job);
+    if (idlest && (!this.helper || idlest.waiting.length < this.jobsAhead)) return await post(idlest, job);
     if (!this.helper) throw new ByreError("INTERNAL", "There is no thread to do a job.");
     const result = this.helper.run(job);
     // Messages of threads, and Ctrl-C, are heard between turns only.
