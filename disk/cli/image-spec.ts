@@ -33,8 +33,8 @@ type Options = ReadonlyMap<string, unknown>;
 const WITHOUT_EFFECT =
   /^(node-name|read-only|auto-read-only|force-share|discard|detect-zeroes|cache\..*|aio|locking|l2-cache-.*|cache-.*|refcount-cache-size|lazy-refcounts|overlap-check.*|pass-discard-.*|x-check-cache-dropped|drop-cache|cache)$/;
 
-/** The formats that are read, by QEMU's names. */
-export const FORMATS = ["qcow2", "raw"] as const;
+/** The formats that are read, by QEMU's names; the last is ours, and only read. */
+export const FORMATS = ["qcow2", "raw", "qcow3-2008"] as const;
 export type ImageFormat = (typeof FORMATS)[number];
 
 interface SpecOptions {

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { metadataOf, withMetadata } from "../appliance/header-metadata.ts";
 import { problemWithValue } from "../appliance/keys.ts";
 import { checkMetadataKey, type Metadata } from "../appliance/metadata.ts";
+import type { BlockFile } from "../block-file.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import { parseImageSpec, requestedFormat } from "./image-spec.ts";
 import { openFileSpec } from "./open-file.ts";
@@ -108,12 +109,21 @@ async function readMetadata(spec: string, options: OpenImageOptions): Promise<Me
   const requested = requestedFormat(spec, image, options);
   const file = await openFileSpec(image.file);
   try {
+    if (requested === "qcow3-2008") return await metadata2008(file);
     if ((requested ?? (await probeFormat(file))) !== "qcow2")
       throw new ExitError(ExitCode.FAILED, `${spec}: ${NOT_QCOW2}`);
     return metadataOf(await readHeader(file), file.name);
   } finally {
     await file.close();
   }
+}
+
+/** Keys as the image's author wrote them, which may not be keys of ours. */
+async function metadata2008(file: BlockFile): Promise<Metadata> {
+  const { read2008Metadata } = await import("../qcow2/metadata-2008.ts");
+  const pairs = await read2008Metadata(file);
+  if (!pairs) throw new ExitError(ExitCode.FAILED, `${file.name} is not an image of the 2008 qcow3 format.`);
+  return new Map(pairs);
 }
 
 /** Reads, changes and writes; nothing is written when what is there cannot be read, or what is to be does not fit. */

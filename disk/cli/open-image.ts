@@ -2,6 +2,7 @@ import type { BlockDevice } from "../block-device.ts";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { openDevice } from "../open-device.ts";
+import { askPassword, canAsk } from "./ask-password.ts";
 import { type ImageFormat, type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
 import { backingResolver, openFileSpec } from "./open-file.ts";
 import { probeFormat } from "./probe-format.ts";
@@ -25,6 +26,8 @@ export interface OpenImageOptions {
   noBacking?: boolean | undefined;
   /** False for a new file that nothing relies on before it is done: written through, in no order. Default: true. */
   cacheOrdered?: boolean | undefined;
+  /** Asks for the password of an encrypted image that none was given for. Default: on the terminal, if there is one. */
+  askPassword?: ((question: string) => Promise<Uint8Array>) | undefined;
   /** Hears what a person should know of. */
   onWarning?: ((message: string) => void) | undefined;
 }
@@ -49,22 +52,37 @@ export interface OpenedImage {
  */
 export async function openImage(spec: string, options: OpenImageOptions = {}): Promise<OpenedImage> {
   const image = parseImageSpec(spec, options);
-  const file = await openFileSpec(image.file, options);
-  return await openFileAs(file, image, spec, options);
+  const password = passwordOf(image, options);
+  const open = async (given: Uint8Array | undefined) =>
+    await openFileAs(await openFileSpec(image.file, options), image, spec, { ...options, password: given });
+  try {
+    return await open(password);
+  } catch (error) {
+    const ask = options.askPassword ?? (canAsk() ? askPassword : undefined);
+    const isLocked = error instanceof ByreError && error.code === "ENCRYPTED";
+    if (!isLocked || password !== undefined || !ask) throw error;
+    return await open(await ask(`Password for ${image.filename}: `));
+  }
 }
 
 async function openFileAs(
   file: BlockFile,
   image: ImageSpec,
   spec: string,
-  options: OpenImageOptions,
+  options: OpenImageOptions & { readonly password: Uint8Array | undefined },
 ): Promise<OpenedImage> {
   try {
     const requested = requestedFormat(spec, image, options);
     const format = requested ?? (await probeFormat(file));
     const writable = options.writable ?? false;
+    if (writable && format === "qcow3-2008")
+      throw new ByreError(
+        "READ_ONLY",
+        `${file.name}: images of 2008 are only read. Convert it to qcow2: byre convert -f qcow3-2008 -O qcow2.`,
+        { file: file.name },
+      );
     if (requested === undefined && format === "raw" && writable) options.onWarning?.(probedRaw(spec));
-    const password = passwordOf(image, options);
+    const { password } = options;
     const device = await openDevice(file, {
       format,
       writable,

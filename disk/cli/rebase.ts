@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { checkCacheMode } from "./cache-mode.ts";
 import { addImageOptions, helpText, type ImageOptionValues, imageOptionsOf } from "./common-options.ts";
 import { ExitCode, ExitError } from "./exit.ts";
-import { FORMATS, parseImageSpec } from "./image-spec.ts";
+import { parseImageSpec } from "./image-spec.ts";
 import { interruptible } from "./interrupt.ts";
 import { isQcow2 } from "./map-chain.ts";
 import type { OpenImageOptions } from "./open-image.ts";
@@ -59,7 +59,7 @@ export async function rebase(spec: string, options: RebaseOptions, out: Out): Pr
   checkCacheMode(options.sourceCache, "source cache");
   if (backing === undefined && !unsafe)
     throw new ExitError(ExitCode.FAILED, "Must specify backing file (-b) or use unsafe mode (-u)");
-  if (backingFormat !== undefined && !FORMATS.some((format) => format === backingFormat))
+  if (backingFormat !== undefined && backingFormat !== "qcow2" && backingFormat !== "raw")
     throw new ExitError(ExitCode.FAILED, `Invalid format name: '${backingFormat}'`);
   const image = await openImage(spec, {
     ...options,
