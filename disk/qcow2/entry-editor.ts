@@ -12,6 +12,7 @@ import type { Reader } from "./reader.ts";
  */
 export class EntryEditor {
   private prepared = false;
+  private preparing: Promise<void> | undefined;
   private held: Promise<void> | undefined;
 
   /**
@@ -47,7 +48,11 @@ export class EntryEditor {
   /** Does what must be done before the first change, now. For changes in bulk, which make no attempts. */
   async prepareNow(): Promise<void> {
     if (this.prepared) return;
-    await this.prepare();
+    // Once, however many ask; again when it failed.
+    this.preparing ??= this.prepare().finally(() => {
+      this.preparing = undefined;
+    });
+    await this.preparing;
     this.prepared = true;
   }
 

@@ -64,6 +64,7 @@ export class Qcow2Image {
   /** Length of the snapshot table. */
   snapshotTableBytes: number;
   private metadataClusters: MetadataClusters | undefined;
+  private readonly damage = new WeakSet<ByreError>();
   private barrier = false;
 
   constructor(parts: ImageParts) {
@@ -230,11 +231,18 @@ export class Qcow2Image {
 
   /** An error about this image's structures at a place in its file: not to be written to any more. */
   corrupt(what: string, offsetBytes: number): ByreError {
-    return new ByreError(
+    const error = new ByreError(
       "CORRUPT",
       `${this.file.name}: ${what} (offset ${offsetBytes}). Repair it with byre check -r all.`,
-      { file: this.file.name, offsetBytes, structural: true },
+      { file: this.file.name, offsetBytes },
     );
+    this.damage.add(error);
+    return error;
+  }
+
+  /** Whether an error is about this image's own structures, and not about those of an image behind it. */
+  isOwnDamage(error: ByreError): boolean {
+    return this.damage.has(error);
   }
 
   /** An error about a guest's bytes: the structures are sound. */
@@ -242,7 +250,6 @@ export class Qcow2Image {
     return new ByreError("CORRUPT", `${this.file.name}: ${what} (offset ${offsetBytes}).`, {
       file: this.file.name,
       offsetBytes,
-      structural: false,
     });
   }
 

@@ -226,6 +226,22 @@ describe("what is not a sound image", () => {
   });
 });
 
+describe("an image over a damaged one", () => {
+  test("is not marked corrupt itself, and goes on", async () => {
+    const base = await image((_, view) => {
+      const l1 = Number(view.getBigUint64(HeaderField.L1_OFFSET));
+      view.setBigUint64(l1, (view.getBigUint64(l1) & ~0xfffn) | 0x200n);
+    });
+    const file = createMemoryFile({ name: "overlay.qcow2" });
+    await createQcow2(file, { sizeBytes: SIZE_BYTES, backing: { name: "disk.qcow2", format: "qcow2" } });
+    const device = await openQcow2(file, { resolveBacking: async () => base });
+    await expect(device.read(0, new Uint8Array(512))).rejects.toMatchObject({ code: "CORRUPT" });
+    await device.write(0, new Uint8Array(65536).fill(1));
+    await device.flush();
+    expect(device.info.corrupt).toBe(false);
+  });
+});
+
 /** Nothing in the file has changed but the corrupt bit, which every program heeds. */
 function expectOnlyMarkedCorrupt(file: MemoryFile, before: Uint8Array): void {
   const after = file.toBytes();

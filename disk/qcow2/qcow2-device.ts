@@ -428,9 +428,9 @@ class Device implements Qcow2Device {
    */
   private noteDamage(error: unknown): void {
     if (!(error instanceof ByreError) || !this.writable || this.broken) return;
-    if (error.code !== "CORRUPT" || error.data.structural !== true) return;
-    this.broken = error;
     const { image } = this;
+    if (!image.isOwnDamage(error)) return;
+    this.broken = error;
     if (!image.hasZeroClusters || hasIncompatible(image.header, IncompatibleFeature.CORRUPT)) return;
     const bit = 1n << BigInt(IncompatibleFeature.CORRUPT);
     if (!image.file.canWriteNow(0, image.clusterSizeBytes)) return;
