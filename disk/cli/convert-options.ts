@@ -1,3 +1,4 @@
+import { checkCacheMode } from "./cache-mode.ts";
 import {
   type CreateFormat,
   type CreateValues,
@@ -14,7 +15,6 @@ const SECTOR_BYTES = 512;
 const DEFAULT_SPARSE_BYTES = 4096;
 const MAX_SPARSE_BYTES = 16 * 1024 * 1024;
 const MAX_COROUTINES = 16;
-const CACHE_MODES = ["none", "off", "directsync", "writeback", "unsafe", "writethrough"];
 
 /** `convert`'s options as commander hands them over. */
 export interface ConvertValues {
@@ -79,10 +79,8 @@ export function planConvert(files: readonly string[], values: ConvertValues): Co
   sizeArgument("rate limit", values.rateLimit);
   checkCombinations(values);
   if (target === undefined || files.length < 2) throw fail("Must specify image file name");
-  if (values.sourceCache !== undefined && !CACHE_MODES.includes(values.sourceCache))
-    throw fail(`Invalid source cache option: ${values.sourceCache}`);
-  if (values.cache !== undefined && !CACHE_MODES.includes(values.cache))
-    throw fail(`Invalid cache option: ${values.cache}`);
+  checkCacheMode(values.sourceCache, "source cache");
+  checkCacheMode(values.cache);
   const sources = files.slice(0, -1);
   const snapshot = values.snapshot === undefined ? undefined : snapshotName(values.snapshot);
   if (snapshot !== undefined && sources.length > 1 && !values.snapshot?.startsWith("snapshot."))

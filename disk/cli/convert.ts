@@ -1,13 +1,11 @@
 import { statSync } from "node:fs";
 import { Command } from "commander";
-import { METADATA_MAGIC } from "../appliance/metadata.ts";
 import type { BlockDevice } from "../block-device.ts";
-import { openNodeFile } from "../files/node-file.ts";
 import { type CreateQcow2Options, createQcow2 } from "../qcow2/create.ts";
-import type { HeaderExtension } from "../qcow2/extensions.ts";
 import { addImageOptions, collect, helpText } from "./common-options.ts";
 import { copyToDevice } from "./convert-device.ts";
 import { type CopyWatch, copyToNewImage, copyToRawFile, type FastCopyOptions } from "./convert-fast.ts";
+import { carriedMetadata } from "./convert-metadata.ts";
 import { type ConvertPlan, type ConvertValues, planConvert } from "./convert-options.ts";
 import { salvagingRead } from "./convert-salvage.ts";
 import { copyWithSnapshots } from "./convert-snapshots.ts";
@@ -17,6 +15,7 @@ import { ExitCode, ExitError } from "./exit.ts";
 import { parseFileName } from "./image-spec.ts";
 import { interruptible } from "./interrupt.ts";
 import { isQcow2 } from "./map-chain.ts";
+import { inNewFile } from "./new-file.ts";
 import { type OpenedImage, openImage } from "./open-image.ts";
 import type { Out } from "./out.ts";
 import { startProgress } from "./progress.ts";
@@ -177,8 +176,9 @@ async function copyTo(source: ConvertSource, context: ConvertContext): Promise<v
     context.state.begun = true;
     return await copyToRawFile(source, path, fast);
   }
-  const wanted = wantedImage(source, context);
-  await makeImage(path, wanted, context.state);
+  const wanted = await wantedImage(source, context);
+  context.state.begun = true;
+  await inNewFile(path, (file) => createQcow2(file, wanted));
   if (plan.withSnapshots || !isBuilt(wanted)) return await copyIntoOpened(source, context, read, wanted);
   await copyToNewImage(
     source,
@@ -189,36 +189,21 @@ async function copyTo(source: ConvertSource, context: ConvertContext): Promise<v
   );
 }
 
-/** What the new image is to be. Its metadata is what the first source says of itself. */
-function wantedImage(source: ConvertSource, { plan, secrets }: ConvertContext): CreateQcow2Options {
+/** What the new image is to be. It says of itself what the source says. */
+async function wantedImage(
+  source: ConvertSource,
+  { plan, secrets, warn }: ConvertContext,
+): Promise<CreateQcow2Options> {
   const label = `${plan.target}: error while converting qcow2`;
   const wanted = qcow2Options(plan.createValues, BigInt(source.sizeBytes), secrets, label);
-  const extensions = carriedExtensions(source);
+  const extensions = await carriedMetadata(source, wanted, warn);
   return extensions.length > 0 ? { ...wanted, extensions } : wanted;
-}
-
-function carriedExtensions(source: ConvertSource): HeaderExtension[] {
-  const [part] = source.parts;
-  const header = source.parts.length === 1 ? part?.layers[0]?.qcow2?.header : undefined;
-  return header?.extensions.filter(({ magic }) => magic === METADATA_MAGIC) ?? [];
 }
 
 /** Whether data can be laid into it from start to end, without the device. */
 function isBuilt(wanted: CreateQcow2Options): boolean {
   const { backing, encryption, extendedL2, preallocation = "off" } = wanted;
   return !backing && !encryption && !extendedL2 && preallocation === "off";
-}
-
-async function makeImage(path: string, wanted: CreateQcow2Options, state: ConvertState): Promise<void> {
-  const exists = statSync(path, { throwIfNoEntry: false }) !== undefined;
-  const file = await openNodeFile(path, exists ? { writable: true } : { create: true });
-  try {
-    state.begun = true;
-    file.truncate(0);
-    await createQcow2(file, wanted);
-  } finally {
-    await file.close();
-  }
 }
 
 async function copyIntoOpened(
