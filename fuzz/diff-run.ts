@@ -118,6 +118,11 @@ class DiffRun {
       if (!(error instanceof ByreError) || error.code === "INTERNAL") throw error;
       ours = `${error.code}: ${error.message}`;
     }
+    if (theirs !== undefined && ours === undefined && isBeyondQemu(step, theirs)) {
+      this.script.push("# QEMU cannot; both as they were before");
+      for (const name of IMAGES) copyFileSync(join(this.folder, `${name}.before`), join(this.folder, name));
+      return;
+    }
     if ((theirs === undefined) !== (ours === undefined))
       throw new Different(
         `${JSON.stringify(step)}: QEMU ${theirs === undefined ? "did it" : `refused (${theirs.trim()})`}, ` +
@@ -222,6 +227,16 @@ class DiffRun {
     const { code, output } = await runQemu(command, this.folder);
     if (code !== 0) throw new Different(`${commandText(command, "qemu")}: ${output}`);
   }
+}
+
+/**
+ * What we do and QEMU refuses: to hide a longer backing file where the disk grows, it would have to write zeros, in
+ * version 2 and beside compressed clusters with subclusters.
+ */
+function isBeyondQemu(step: DiffStep, refusal: string): boolean {
+  return (
+    step.kind === "resize" && refusal.includes("Failed to zero out new clusters: Operation not supported")
+  );
 }
 
 async function checkHere(path: string): Promise<void> {
