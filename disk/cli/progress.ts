@@ -43,8 +43,8 @@ function requestedProgress(out: Out): Progress {
   return {
     update(fraction) {
       const percent = Math.min(1, fraction) * 100;
-      // QEMU too leaves out steps below 1 %.
-      if (percent - shown >= 1 || (percent === 100 && shown < 100)) show(percent);
+      // QEMU too leaves out steps below 1 %, and says 100 % each time it is told so.
+      if (percent - shown >= 1 || percent === 100) show(percent);
     },
     end: () => out.out("\n"),
   };
