@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { checkCacheMode } from "./cache-mode.ts";
 import { collect, helpText } from "./common-options.ts";
 import { ConvertSource } from "./convert-source.ts";
 import { ExitError } from "./exit.ts";
@@ -75,6 +76,11 @@ export async function compare(first: string, second: string, values: CompareValu
   const say = (text: string) => {
     if (!values.quiet) out.out(text);
   };
+  try {
+    checkCacheMode(values.sourceCache, "source cache");
+  } catch (error) {
+    throw new ExitError(CompareExit.CANNOT_OPEN, messageOf(error));
+  }
   const secrets = parseSecrets(values.object ?? []);
   const { imageOpts } = values;
   const progress = startProgress(out, { requested: values.progress && !values.quiet, quiet: values.quiet });

@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline";
 import { Command } from "commander";
 import { ByreError, type ByreErrorCode } from "../errors.ts";
+import { checkCacheMode } from "./cache-mode.ts";
 import {
   addImageOptions,
   collect,
@@ -11,7 +12,7 @@ import {
 import { ExitCode, ExitError } from "./exit.ts";
 import type { IoCommand, IoContext } from "./io-command.ts";
 import { findIoCommand, ioHelp, ioUsageLine } from "./io-commands.ts";
-import { checkMode, IoFailure, IoUsage } from "./io-text.ts";
+import { checkDiscardMode, IoFailure, IoUsage } from "./io-text.ts";
 import { openImage } from "./open-image.ts";
 import type { Out } from "./out.ts";
 
@@ -81,8 +82,8 @@ export async function io(
   out: Out,
   lines: () => AsyncIterable<string> = stdinLines,
 ): Promise<void> {
-  if (values.discard !== undefined) checkMode("discard", values.discard);
-  if (values.cache !== undefined) checkMode("cache", values.cache);
+  if (values.discard !== undefined) checkDiscardMode(values.discard);
+  checkCacheMode(values.cache);
   if (values.snapshot)
     throw new ExitError(
       ExitCode.FAILED,

@@ -99,6 +99,7 @@ describe.skipIf(!hasQemu)("byre map, compare and measure", () => {
     [["@/empty.qcow2", "@/over.qcow2"]],
     [["@/missing.qcow2", "@/over.qcow2"]],
     [["-f", "raw", "-F", "qcow2", "@/sparse.raw", "@/data.raw"]],
+    [["-T", "sometimes", "@/over.qcow2", "@/over.qcow2"]],
     [["@/over.qcow2"]],
   ])("compares %j as qemu-img does", async (words) => {
     // How often the progress is drawn is QEMU's own affair.
