@@ -3,6 +3,7 @@ import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { openRawDevice } from "../raw/raw-device.ts";
 import { loadCodec } from "./compression.ts";
+import { createQcow2Device } from "./create-device.ts";
 import type { ClusterCipher } from "./crypt.ts";
 import { findLastHostCluster } from "./extent.ts";
 import { checkFeatures } from "./features.ts";
@@ -18,7 +19,7 @@ import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
 import { hasIncompatible, Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
 import { openCipher } from "./open-cipher.ts";
-import { createQcow2Device, type Qcow2Device } from "./qcow2-device.ts";
+import type { Qcow2Device } from "./qcow2-device.ts";
 import { parseSnapshotTable, type Qcow2Snapshot } from "./snapshot-table.ts";
 
 /** What an image asks of whoever opened it: the file behind it. */
