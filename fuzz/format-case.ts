@@ -1,8 +1,10 @@
 import { metadataOf } from "../disk/appliance/header-metadata.ts";
 import {
+  type BlockDevice,
   type BlockFile,
   ByreError,
   createMemoryFile,
+  openDevice,
   openQcow2,
   probeImage,
   type Qcow2Device,
@@ -25,6 +27,7 @@ export async function exerciseImage(image: Uint8Array, shape: Shape, random: Ran
   await attempt(() => probeImage(memory(image)));
   await attempt(() => readQcow2Info(memory(image)));
   await attempt(() => readThrough(image, shape, random));
+  await attempt(() => readAs2008(image, random));
   await attempt(() => change(image, shape, random));
   await attempt(() => checkQcow2(memory(image)));
   const repair = random.pick(["leaks", "all", "all"] as const);
@@ -73,7 +76,16 @@ async function readThrough(image: Uint8Array, shape: Shape, random: Random): Pro
   }
 }
 
-async function readSome(device: Qcow2Device, random: Random): Promise<void> {
+async function readAs2008(image: Uint8Array, random: Random): Promise<void> {
+  const device = await openDevice(memory(image), { format: "qcow3-2008", backing: "none" });
+  try {
+    await readSome(device, random);
+  } finally {
+    await device.close();
+  }
+}
+
+async function readSome(device: BlockDevice, random: Random): Promise<void> {
   const { sizeBytes } = device;
   const target = new Uint8Array(READ_BYTES);
   if (sizeBytes <= READ_ALL_BYTES) {
