@@ -26,7 +26,7 @@ const FRAME =
   /\/node_modules\/commander\/|\/disk\/cli\/(cache-mode|commands|common-options|exit|image-spec|interrupt|open-file|option-string|out|probe-format|progress|qemu-json|read-header|run|secrets|sizes|snapshot-list|version)\.ts$/;
 /** What every command needs of the driver, and `info` needs alone. */
 const BASE =
-  /\/disk\/(errors|ranges|block-file|qcow2\/(format|header|extensions|u64|snapshot-table|bitmaps|info)|files\/(node-file|node-errors|host-io|single-flight|staged-sectors))\.ts$/;
+  /\/disk\/(errors|ranges|block-file|qcow2\/(format|header|extensions|features|u64|snapshot-table|bitmaps|info)|files\/(node-file|node-errors|host-io|single-flight|staged-sectors))\.ts$/;
 /** Device and formats, with the compression that most images have. */
 const DRIVER = /\/disk\/|\/node_modules\/pako\//;
 

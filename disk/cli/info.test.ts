@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasQemu } from "../testing/qemu.ts";
 import { byre, Twins } from "./testing/twins.ts";
@@ -89,6 +91,7 @@ describe.skipIf(!hasQemu)("byre info, as qemu-img info", () => {
       ["-f", "qcow2", "-U", "@/plain.qcow2"],
       ["--object", "secret,id=s,data=pw", "@/aes.qcow2"],
       ["@/plain.qcow2", "--output", "human"],
+      ["--out=human", "--force", "@/plain.qcow2"],
     ])
       await twins.expectSame(["info", ...words], { except: exceptSize });
     // `file:` stays in QEMU's name only where a folder follows it.
@@ -126,6 +129,26 @@ describe.skipIf(!hasQemu)("byre info, as qemu-img info", () => {
     it(`fails alike on ${what}`, async () => {
       await twins.expectSame(["info", ...words]);
     });
+
+  it.each([
+    ["an unknown incompatible feature", 72, 0x80],
+    ["an unknown compatible feature", 80, 0x80],
+    ["an unknown autoclear feature", 88, 0x80],
+    ["the dirty bit", 79, 1],
+    ["the corrupt bit", 79, 2],
+    ["an unknown version", 7, 4],
+    ["clusters too large", 23, 22],
+    ["a header too short", 103, 96],
+    ["an impossible refcount width", 99, 7],
+    ["a compression type without its bit", 104, 1],
+    ["an unknown encryption", 35, 3],
+    ["no L1 table", 39, 0],
+  ])("reports or refuses %s as QEMU does", async (_, offset, value) => {
+    const bytes = readFileSync(join(twins.qemuFolder, "large.qcow2"));
+    bytes[offset] = value;
+    twins.put("damaged.qcow2", bytes);
+    await twins.expectSame(["info", "-f", "qcow2", "@/damaged.qcow2"], { except: exceptSize });
+  });
 
   it("opens nothing that an image names", async () => {
     const { code, out } = await twins.byre("info", "@/external.qcow2");

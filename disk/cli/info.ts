@@ -2,6 +2,8 @@ import { Command } from "commander";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { readBitmaps } from "../qcow2/bitmaps.ts";
+import { checkFeatures } from "../qcow2/features.ts";
+import type { Qcow2Header } from "../qcow2/header.ts";
 import {
   addImageOptions,
   helpText,
@@ -111,6 +113,7 @@ async function qcow2Info(
   file: BlockFile,
 ): Promise<{ info: ImageInfo; backing?: ImageSpec }> {
   const header = await readHeader(file);
+  checkKnown(header, file.name);
   const snapshots = await readSnapshots(file, header);
   const backing = header.backingName === undefined ? undefined : backingOf(image.file, header.backingName);
   const info = qcow2ImageInfo(image.file, image.filename, {
@@ -122,6 +125,16 @@ async function qcow2Info(
   if (!backing) return { info };
   const { backingFormat } = header;
   return { info, backing: { ...backing, ...(backingFormat !== undefined && { format: backingFormat }) } };
+}
+
+/** Refuses what has features that nobody here knows; what is known and not done can still be told of. */
+function checkKnown(header: Qcow2Header, fileName: string): void {
+  try {
+    checkFeatures(header, fileName, false);
+  } catch (error) {
+    if (error instanceof ByreError && (error.code === "EXTERNAL_DATA_FILE" || error.code === "LUKS")) return;
+    throw error;
+  }
 }
 
 function backingOf(overlay: FileSpec, name: string): ImageSpec | undefined {

@@ -42,8 +42,20 @@ async function dispatch(words: readonly string[], out: Out): Promise<void> {
   const command = createCommand(out);
   program.addCommand(command);
   settle(command, out);
-  const prepared = prepareArguments ? prepareArguments(rest) : rest;
+  const prepared = unabbreviated(command, prepareArguments ? prepareArguments(rest) : rest);
   await program.parseAsync([name, ...prepared], { from: "user" });
+}
+
+/** Completes long options that were cut short, where only one begins so: getopt takes them, so scripts have them. */
+function unabbreviated(command: Command, words: readonly string[]): string[] {
+  const known = [...command.options.map(({ long }) => long ?? ""), "--help"];
+  const end = words.indexOf("--");
+  return words.map((word, index) => {
+    const [, name = "", rest = ""] = /^(--[^=]+)(=.*)?$/s.exec(word) ?? [];
+    if (name === "" || known.includes(name) || (end >= 0 && index > end)) return word;
+    const matches = known.filter((long) => long.startsWith(name));
+    return matches.length === 1 ? `${matches[0]}${rest}` : word;
+  });
 }
 
 function programFor(out: Out): Command {
