@@ -98,7 +98,7 @@ export async function readStoredCounts(image: CheckedImage, clusters: number): P
   return {
     counts,
     complaints: complaints.slice(0, 1),
-    print: (cluster, count) => (huge.get(cluster) ?? count).toString(),
+    print: (cluster, count) => (Number.isFinite(count) ? count : (huge.get(cluster) ?? count)).toString(),
     countOf(cluster) {
       const index = Math.floor(cluster / perBlock);
       if (index < blocks) return counts.get(cluster);

@@ -30,7 +30,13 @@ export function parseExtensions(
   const view = viewOf(bytes);
   const extensions: HeaderExtension[] = [];
   let at = startBytes;
-  while (at + 8 <= endBytes) {
+  while (at < endBytes) {
+    if (at + 8 > endBytes)
+      throw new ByreError(
+        "CORRUPT",
+        `${fileName}: a header extension at offset ${at} has no room: ${endBytes - at} bytes are left for extensions.`,
+        { file: fileName, offsetBytes: at },
+      );
     const magic = view.getUint32(at);
     const length = view.getUint32(at + 4);
     if (length > endBytes - at - 8)

@@ -63,7 +63,9 @@ export function asQemuJson(result: CheckResult): Record<string, number> {
  * about too many references first and once, since tables are not read in QEMU's order.
  */
 export function comparableLines(lines: readonly string[]): string[] {
-  const kept = lines.filter((line) => !/^(qcow2: |Use |qemu-img: |You can |.*check failed)/.test(line));
+  const kept = lines
+    .map((line) => line.replace(/^qemu-img: ERROR/, "ERROR"))
+    .filter((line) => !/^(qcow2: |Use |qemu-img: |You can |.*check failed)/.test(line));
   const isOverflow = (line: string) => line.startsWith("ERROR: overflow");
   return [...new Set(kept.filter(isOverflow)), ...kept.filter((line) => !isOverflow(line))].sort(
     (a, b) => Number(isOverflow(b)) - Number(isOverflow(a)) || (isOverflow(a) ? a.localeCompare(b) : 0),
