@@ -105,6 +105,8 @@ interface Thread {
   readonly worker: Worker;
   /** Jobs it has, first the one it is at: it answers them in order. */
   readonly waiting: Waiting[];
+  /** Why it does nothing any more. */
+  failure: unknown;
 }
 
 class ThreadPool implements JobPool {
@@ -146,8 +148,10 @@ class ThreadPool implements JobPool {
   private addThread(setup: JobSetup): void {
     const worker = startWorker(setup);
     const waiting: Waiting[] = [];
-    this.threads.push({ worker, waiting });
+    const thread: Thread = { worker, waiting, failure: undefined };
+    this.threads.push(thread);
     const fail = (error: unknown) => {
+      thread.failure ??= error;
       for (const { reject } of waiting.splice(0)) reject(error);
     };
     worker.on("message", ({ result, error }: WorkerReply) => {
@@ -161,8 +165,9 @@ class ThreadPool implements JobPool {
   }
 }
 
-function post({ worker, waiting }: Thread, job: Job): Promise<JobResult> {
+function post({ worker, waiting, failure }: Thread, job: Job): Promise<JobResult> {
   return new Promise((resolve, reject) => {
+    if (failure !== undefined) return reject(failure);
     waiting.push({ resolve, reject });
     worker.postMessage(job satisfies WorkerRequest, job.bytes ? [job.bytes.buffer] : []);
   });
