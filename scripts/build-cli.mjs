@@ -65,6 +65,8 @@ function commandLine(folder) {
       target: "node20",
       minify: true,
       rolldownOptions: {
+        // Whether a module is a chunk of its own is the groups' business below.
+        checks: { ineffectiveDynamicImport: false },
         input: {
           byre: join(projectFolder, "disk/cli/main.ts"),
           // A worker thread's script, which worker-pool.ts looks for beside itself.

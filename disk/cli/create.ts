@@ -15,6 +15,7 @@ import {
 import { ExitCode, ExitError } from "./exit.ts";
 import { fillZeros } from "./fill-zeros.ts";
 import { parseFileName } from "./image-spec.ts";
+import { interruptible } from "./interrupt.ts";
 import { inNewFile } from "./new-file.ts";
 import { backingSpec, openFileSpec } from "./open-file.ts";
 import { openImage } from "./open-image.ts";
@@ -85,10 +86,11 @@ export async function create(
   values.set("size", sizeBytes);
   const secrets = parseSecrets(options.object ?? []);
   if (!options.quiet) out.out(formattingLine(file, format, values));
-  if (format === "qcow2") {
-    const wanted = qcow2Options(values, sizeBytes, secrets, file);
-    await inNewFile(target.path, (made) => createQcow2(made, wanted));
-  } else await inNewFile(target.path, (made) => fillRaw(made, values, sizeBytes, file));
+  const wanted = format === "qcow2" ? qcow2Options(values, sizeBytes, secrets, file) : undefined;
+  const fill = (made: BlockFile) =>
+    wanted ? createQcow2(made, wanted) : fillRaw(made, values, sizeBytes, file);
+  const leaves = () => `${file} is not finished: delete it, or make it again.`;
+  await interruptible(out, { leaves }, () => inNewFile(target.path, fill));
 }
 
 function putBacking(values: CreateValues, format: CreateFormat, options: CreateOptions, file: string): void {
