@@ -1,10 +1,11 @@
 import { WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
-import { ENTRY_BYTES, MAX_REFCOUNT_TABLE_BYTES } from "./format.ts";
+import { ENTRY_BYTES } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { decodeTableOffset } from "./l2-entry.ts";
 import type { Need } from "./needs.ts";
 import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refcount-entry.ts";
+import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import type { TableSlice } from "./table-cache.ts";
 import { splitU64, viewOf, writeU64 } from "./u64.ts";
 
@@ -293,21 +294,14 @@ export class Allocator {
     const { image } = this;
     const { clusterSizeBytes } = image;
     const oldBytes = image.refcountTable.byteLength;
-    // Half as much again, as QEMU does, so that growing stays rare; more where that does not reach.
-    let tableClusters = Math.ceil((oldBytes * 1.5) / clusterSizeBytes);
-    let blocks = 1;
     const startIndex = Math.max(firstIndex, this.endOfFileIndex);
-    for (;;) {
-      const total = startIndex + blocks + tableClusters;
-      const neededBlocks = Math.ceil(total / this.countsPerBlock) - firstIndex / this.countsPerBlock;
-      const neededClusters = Math.ceil(
-        (Math.ceil(total / this.countsPerBlock) * ENTRY_BYTES) / clusterSizeBytes,
-      );
-      if (neededBlocks <= blocks && neededClusters <= tableClusters) break;
-      blocks = Math.max(blocks, neededBlocks);
-      tableClusters = Math.max(tableClusters, neededClusters);
-    }
-    if (tableClusters * clusterSizeBytes > Math.max(MAX_REFCOUNT_TABLE_BYTES, clusterSizeBytes))
+    const { blocks, tableClusters } = fitRefcounts(
+      startIndex,
+      { clusterSizeBytes, countsPerBlock: this.countsPerBlock },
+      // Half as much again, as QEMU does, so that growing stays rare; more where that does not reach.
+      { fromCluster: firstIndex, tableClusters: Math.ceil((oldBytes * 1.5) / clusterSizeBytes) },
+    );
+    if (isTableTooLong(tableClusters, clusterSizeBytes))
       throw new ByreError(
         "TOO_LARGE",
         `${image.file.name} is full: its refcount table would be larger than 8 MiB. Larger clusters reach further.`,

@@ -13,7 +13,6 @@ import {
   MAX_BACKING_NAME_BYTES,
   MAX_CLUSTER_BITS,
   MAX_L1_BYTES,
-  MAX_REFCOUNT_TABLE_BYTES,
   MIN_CLUSTER_BITS,
   MIN_EXTENDED_CLUSTER_BITS,
   QCOW2_MAGIC,
@@ -25,6 +24,7 @@ import { Qcow2Image } from "./image.ts";
 import { openCipher } from "./open-cipher.ts";
 import { preallocate, writeZeroData } from "./preallocate.ts";
 import { writeRefcount } from "./refcount-entry.ts";
+import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
 /** What a new image is to be. */
@@ -143,16 +143,8 @@ function layOut(
     );
   const l1Clusters = Math.ceil((l1Entries * ENTRY_BYTES) / clusterSizeBytes);
   const countsPerBlock = (clusterSizeBytes * 8) / refcountBits;
-  let tableClusters = 1;
-  let blocks = 1;
-  for (;;) {
-    const neededBlocks = Math.ceil((1 + tableClusters + blocks + l1Clusters) / countsPerBlock);
-    const neededTable = Math.ceil((neededBlocks * ENTRY_BYTES) / clusterSizeBytes);
-    if (neededBlocks <= blocks && neededTable <= tableClusters) break;
-    blocks = Math.max(blocks, neededBlocks);
-    tableClusters = Math.max(tableClusters, neededTable);
-  }
-  if (tableClusters * clusterSizeBytes > Math.max(MAX_REFCOUNT_TABLE_BYTES, clusterSizeBytes))
+  const { blocks, tableClusters } = fitRefcounts(1 + l1Clusters, { clusterSizeBytes, countsPerBlock });
+  if (isTableTooLong(tableClusters, clusterSizeBytes))
     throw new ByreError("TOO_LARGE", `${fileName}: the refcount table would be larger than 8 MiB.`, {
       file: fileName,
       sizeBytes,

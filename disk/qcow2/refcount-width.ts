@@ -1,11 +1,12 @@
 import { WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import type { Qcow2Core } from "./core.ts";
-import { ENTRY_BYTES, HeaderField, MAX_REFCOUNT_TABLE_BYTES } from "./format.ts";
+import { ENTRY_BYTES, HeaderField } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { decodeTableOffset } from "./l2-entry.ts";
 import { untilReady } from "./needs.ts";
 import { maxRefcount, readRefcount, writeRefcount } from "./refcount-entry.ts";
+import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
 /** Where new refcount structures stand: blocks first, then their table, after all that is in use. */
@@ -65,16 +66,8 @@ export async function changeRefcountWidth(
 function layOut(image: Qcow2Image, endCluster: number, order: number): Layout {
   const { clusterSizeBytes } = image;
   const countsPerBlock = (clusterSizeBytes * 8) / 2 ** order;
-  let blocks = 1;
-  let tableClusters = 1;
-  for (;;) {
-    const neededBlocks = Math.ceil((endCluster + blocks + tableClusters) / countsPerBlock);
-    const neededTable = Math.ceil((neededBlocks * ENTRY_BYTES) / clusterSizeBytes);
-    if (neededBlocks <= blocks && neededTable <= tableClusters) break;
-    blocks = Math.max(blocks, neededBlocks);
-    tableClusters = Math.max(tableClusters, neededTable);
-  }
-  if (tableClusters * clusterSizeBytes > Math.max(MAX_REFCOUNT_TABLE_BYTES, clusterSizeBytes))
+  const { blocks, tableClusters } = fitRefcounts(endCluster, { clusterSizeBytes, countsPerBlock });
+  if (isTableTooLong(tableClusters, clusterSizeBytes))
     throw new ByreError(
       "TOO_LARGE",
       `${image.file.name}: with refcounts of ${2 ** order} bits its refcount table would be larger than 8 MiB.`,
