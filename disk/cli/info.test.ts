@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasQemu } from "../testing/qemu.ts";
@@ -129,6 +129,26 @@ describe.skipIf(!hasQemu)("byre info, as qemu-img info", () => {
     it(`fails alike on ${what}`, async () => {
       await twins.expectSame(["info", ...words]);
     });
+
+  it.each([
+    "nbd://host/disk",
+    'json:{"driver":"null-co"}',
+    "json:{bad",
+    "/absolute/base",
+    "./relative",
+    "../up",
+    "a b",
+    "file:relative",
+    "http://host/base.qcow2",
+    "gopher:base",
+  ])("prints the backing file name %s alike, and does not open it", async (name) => {
+    mkdirSync(join(twins.qemuFolder, "folder"), { recursive: true });
+    const path = "@/folder/named.qcow2";
+    twins.make("qemu-img", "create", "-f", "qcow2", path, "1M");
+    twins.make("qemu-img", "rebase", "-u", "-b", name, "-F", "qcow2", path);
+    await twins.expectSame(["info", path], { except: exceptSize });
+    await twins.expectSame(["info", "--output=json", path], { json: { exceptKeys: ["actual-size"] } });
+  });
 
   it.each([
     ["an unknown incompatible feature", 72, 0x80],

@@ -12,9 +12,9 @@ import {
   outputOption,
 } from "./common-options.ts";
 import { bitmapInfo, type ImageInfo, qcow2ImageInfo, rawImageInfo } from "./image-info.ts";
-import { type FileSpec, type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
+import { type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
 import { infoText } from "./info-text.ts";
-import { backingSpec, openFileSpec } from "./open-file.ts";
+import { backingSpec, fullBackingName, openFileSpec } from "./open-file.ts";
 import type { OpenImageOptions } from "./open-image.ts";
 import type { Out } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
@@ -78,15 +78,21 @@ async function imageInfoChain(spec: string, options: InfoOptions): Promise<Image
     const one = await imageInfo(image, format);
     chain.push(one.info);
     if (!options.backingChain || one.backing === undefined) return chain;
-    image = one.backing;
+    image = { ...one.backing, file: backingSpec(image.file, one.backing.name) };
     format = requestedFormat(image.filename, image, {});
   }
+}
+
+interface ReportedImage {
+  readonly info: ImageInfo;
+  /** What is behind it: the name in the image, and what it would be called. Not opened. */
+  readonly backing?: { readonly name: string; readonly filename: string; readonly format?: string };
 }
 
 async function imageInfo(
   image: ImageSpec,
   requested: ReturnType<typeof requestedFormat>,
-): Promise<{ info: ImageInfo; backing?: ImageSpec }> {
+): Promise<ReportedImage> {
   const file = await openFileSpec(image.file);
   try {
     const format = requested ?? (await probeFormat(file));
@@ -108,23 +114,21 @@ async function info2008(image: ImageSpec): Promise<ImageInfo> {
   return { ...qcow2ImageInfo(image.file, image.filename, parts), format: "qcow3-2008" };
 }
 
-async function qcow2Info(
-  image: ImageSpec,
-  file: BlockFile,
-): Promise<{ info: ImageInfo; backing?: ImageSpec }> {
+async function qcow2Info(image: ImageSpec, file: BlockFile): Promise<ReportedImage> {
   const header = await readHeader(file);
   checkKnown(header, file.name);
   const snapshots = await readSnapshots(file, header);
-  const backing = header.backingName === undefined ? undefined : backingOf(image.file, header.backingName);
+  const { backingName: name, backingFormat } = header;
+  const backingPath = name === undefined ? undefined : fullBackingName(image.file, name);
   const info = qcow2ImageInfo(image.file, image.filename, {
     header,
     snapshots,
     bitmaps: (await readBitmaps(file, header)).map(bitmapInfo),
-    backingPath: backing?.filename,
+    backingPath,
   });
-  if (!backing) return { info };
-  const { backingFormat } = header;
-  return { info, backing: { ...backing, ...(backingFormat !== undefined && { format: backingFormat }) } };
+  if (name === undefined) return { info };
+  const format = backingFormat === undefined ? {} : { format: backingFormat };
+  return { info, backing: { name, filename: backingPath ?? name, ...format } };
 }
 
 /** Refuses what has features that nobody here knows; what is known and not done can still be told of. */
@@ -134,15 +138,5 @@ function checkKnown(header: Qcow2Header, fileName: string): void {
   } catch (error) {
     if (error instanceof ByreError && (error.code === "EXTERNAL_DATA_FILE" || error.code === "LUKS")) return;
     throw error;
-  }
-}
-
-function backingOf(overlay: FileSpec, name: string): ImageSpec | undefined {
-  try {
-    const file = backingSpec(overlay, name);
-    return { file, filename: file.kind === "path" ? file.path : name };
-  } catch {
-    // A name that means nothing to us is still a name to report.
-    return undefined;
   }
 }

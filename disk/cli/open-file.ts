@@ -84,15 +84,27 @@ export function backingResolver(top: FileSpec): BackingResolver {
 
 /** Which file an image's backing name means. */
 export function backingSpec(overlay: FileSpec, name: string): FileSpec {
-  const image = name.startsWith("json:") ? parseImageName(name).file : parseFileName(name);
-  if (image.kind !== "path" || isAbsolute(image.path)) return image;
-  if (overlay.kind === "path") return { kind: "path", path: folderOf(overlay.path) + image.path };
-  if (overlay.kind === "url") return { kind: "url", url: new URL(image.path, overlay.url).href };
+  if (hasProtocol(name)) return name.startsWith("json:") ? parseImageName(name).file : parseFileName(name);
+  if (isAbsolute(name)) return { kind: "path", path: name };
+  if (overlay.kind === "path") return { kind: "path", path: folderOf(overlay.path) + name };
+  if (overlay.kind === "url") return { kind: "url", url: new URL(name, overlay.url).href };
   throw new ByreError(
     "BACKING_DENIED",
     `The backing file name "${name}" is relative, but the image is inside another file and has no folder.`,
     { backing: name },
   );
+}
+
+/** The name that a backing file would be opened by, for people; undefined when there is none. Opens nothing. */
+export function fullBackingName(overlay: FileSpec, name: string): string | undefined {
+  if (hasProtocol(name) || isAbsolute(name)) return name;
+  if (overlay.kind === "path") return folderOf(overlay.path) + name;
+  return overlay.kind === "url" ? new URL(name, overlay.url).href : undefined;
+}
+
+/** A name with a protocol is taken as it stands, a relative path in it from the current folder, as QEMU does. */
+function hasProtocol(name: string): boolean {
+  return /^[^:/]*:/.test(name);
 }
 
 /** Up to the last slash and with it: names are joined as QEMU joins them, for `info` to print them alike. */
