@@ -156,26 +156,24 @@ async function zeroEntries(
   }
 }
 
-/** The lines about one L1 entry, before those about the table it points to. */
-export function l1EntryLines(
+/** Tells of one L1 entry; what there is to tell of the table it points to comes after. */
+export function tellL1Entry(
   image: CheckedImage,
   counter: ReferenceCounter,
   hi: number,
   lo: number,
-): string[] {
-  const lines: string[] = [];
+  say: (line: string) => void,
+): void {
   if (hi & RESERVED_HI || lo & RESERVED_LO)
-    lines.push(`ERROR found L1 entry with reserved bits set: ${hex64(hi, lo)}`);
+    say(`ERROR found L1 entry with reserved bits set: ${hex64(hi, lo)}`);
   const target = l1Target(hi, lo);
-  const text = target.toString(16);
   if (counter.isBeyond(target, image.clusterSizeBytes))
-    lines.push(
+    say(
       "ERROR: counting reference for region exceeding the end of the file by one cluster or more: " +
-        `offset 0x${text} size 0x${image.clusterSizeBytes.toString(16)}`,
+        `offset 0x${target.toString(16)} size 0x${image.clusterSizeBytes.toString(16)}`,
     );
   if ((lo & OFFSET_LO_MASK & (image.clusterSizeBytes - 1)) !== 0)
-    lines.push(`ERROR l2_offset=${text}: Table is not cluster aligned; L1 entry corrupted`);
-  return lines;
+    say(`ERROR l2_offset=${target.toString(16)}: Table is not cluster aligned; L1 entry corrupted`);
 }
 
 /** Calls `visit` for every 8-byte entry that is not 0 in a part of the file. */

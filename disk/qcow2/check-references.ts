@@ -6,10 +6,10 @@ import {
   type L1Check,
   type L1Findings,
   type L1Table,
-  l1EntryLines,
   l1Target,
   MAX_LINES,
   scanEntries,
+  tellL1Entry,
 } from "./check-l1.ts";
 import { layerRanges } from "./check-ranges.ts";
 import { isUnalignedBlock, refcountBlockOffset, refcountTableEntries } from "./check-refcounts.ts";
@@ -19,7 +19,7 @@ import { ENTRY_BYTES, MAX_L1_BYTES } from "./format.ts";
 
 const TWO_32 = 2 ** 32;
 /** Bytes of L1 tables up to which the report keeps QEMU's order; past it, the file's order. */
-const MAX_ORDERED_BYTES = 64 * 1024 * 1024;
+const MAX_ORDERED_BYTES = 16 * 1024 * 1024;
 const BLOCK_RESERVED_LO = 0x1ff;
 const BITMAP_RESERVED_HI = 0xff000000;
 const BITMAP_RESERVED_LO = 0x1fe;
@@ -150,7 +150,8 @@ async function tellInOrder(check: L1Check, snapshots: CheckedSnapshots, findings
     if (lines++ < MAX_LINES) report(line);
   };
   const tables = (offset: number) => {
-    for (const line of findings.tableLines.get(offset) ?? []) say(line);
+    const told = findings.tableLines.get(offset);
+    if (told) told.forEach(say);
   };
   let budget = MAX_ORDERED_BYTES;
   const tellTable = async (offsetBytes: number, entries: number) => {
@@ -165,7 +166,8 @@ async function tellInOrder(check: L1Check, snapshots: CheckedSnapshots, findings
     const end = Math.min(offsetBytes + bytes, image.file.sizeBytes);
     budget -= Math.max(0, end - offsetBytes);
     await scanEntries(image.file, offsetBytes, end, (hi, lo) => {
-      for (const line of l1EntryLines(image, counter, hi, lo)) say(line);
+      if (lines >= MAX_LINES) return;
+      tellL1Entry(image, counter, hi, lo, say);
       tables(l1Target(hi, lo));
     });
   };
