@@ -1,3 +1,6 @@
+export { metadataOf, metadataRoom, withMetadata } from "./appliance/header-metadata.ts";
+export { problemWithValue, RESERVED_KEYS, type ReservedKey } from "./appliance/keys.ts";
+export { encodeMetadata, METADATA_MAGIC, type Metadata, parseMetadata } from "./appliance/metadata.ts";
 export type { BlockDevice, BlockStatus, WriteZeroesOptions } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
@@ -26,6 +29,7 @@ export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./fil
 export { createSliceFile, type SliceFileOptions } from "./files/slice-file.ts";
 export { listTarMembers, openTarMember, type TarMember } from "./files/tar-member.ts";
 export { type ImageFormat, type OpenDeviceOptions, openDevice } from "./open-device.ts";
+export { type CheckOptions, type CheckResult, checkQcow2 } from "./qcow2/check.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
 export type { Qcow2Info } from "./qcow2/info.ts";
 export {

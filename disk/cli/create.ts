@@ -14,13 +14,13 @@ import {
 } from "./create-options.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import { fillZeros } from "./fill-zeros.ts";
-import { parseFileName } from "./image-spec.ts";
+import { type FileSpec, parseFileName } from "./image-spec.ts";
 import { interruptible } from "./interrupt.ts";
 import { inNewFile } from "./new-file.ts";
 import { backingSpec, openFileSpec } from "./open-file.ts";
-import { openImage } from "./open-image.ts";
 import type { Out } from "./out.ts";
 import { preallocationOf, qcow2Options } from "./qcow2-options.ts";
+import { readKnownHeader } from "./read-header.ts";
 import { parseSecrets } from "./secrets.ts";
 import { parseSize } from "./sizes.ts";
 
@@ -129,7 +129,7 @@ async function sizeOf(
     if (known !== undefined) return known;
     throw new ExitError(ExitCode.FAILED, `${file}: Image creation needs a size parameter`);
   }
-  const backingBytes = await backingSize(backing, values, options, file, path);
+  const backingBytes = await backingSize(backing, values, file, path);
   return known ?? backingBytes;
 }
 
@@ -151,13 +151,7 @@ export function sizeArgument(text: string): bigint {
 }
 
 /** Opens the backing file, so that it is known to be there and to be an image of the format it is said to be. */
-async function backingSize(
-  name: string,
-  values: CreateValues,
-  options: CreateOptions,
-  file: string,
-  path: string,
-): Promise<bigint> {
+async function backingSize(name: string, values: CreateValues, file: string, path: string): Promise<bigint> {
   const format = textOf(values, "backing_fmt");
   const spec = backingSpec({ kind: "path", path }, name);
   if (spec.kind === "path" && isSameFile(spec.path, path))
@@ -170,19 +164,25 @@ async function backingSize(
       await (await openFileSpec(spec)).close();
       throw withoutFormat(file);
     }
-    const filename = spec.kind === "path" ? `file:${spec.path}` : name;
-    const { device } = await openImage(filename, {
-      format,
-      noBacking: true,
-      secrets: parseSecrets(options.object ?? []),
-    });
-    await device.close();
+    const sizeBytes = await backingBytes(spec, format);
     // QEMU counts whole sectors.
-    return BigInt(Math.ceil(device.sizeBytes / 512) * 512);
+    return BigInt(Math.ceil(sizeBytes / 512) * 512);
   } catch (error) {
     if (error instanceof ExitError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new ExitError(ExitCode.FAILED, `${file}: ${reason}\nCould not open backing image.`);
+  }
+}
+
+/** An image's size without opening it: for that a password may be needed, and here only its size is. */
+async function backingBytes(spec: FileSpec, format: string): Promise<number> {
+  if (format !== "qcow2" && format !== "raw")
+    throw new ExitError(ExitCode.FAILED, `Unknown driver '${format}'`);
+  const file = await openFileSpec(spec);
+  try {
+    return format === "qcow2" ? (await readKnownHeader(file)).sizeBytes : file.sizeBytes;
+  } finally {
+    await file.close();
   }
 }
 

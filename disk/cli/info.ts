@@ -2,8 +2,6 @@ import { Command } from "commander";
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { readBitmaps } from "../qcow2/bitmaps.ts";
-import { checkFeatures } from "../qcow2/features.ts";
-import type { Qcow2Header } from "../qcow2/header.ts";
 import {
   addImageOptions,
   helpText,
@@ -19,7 +17,7 @@ import type { OpenImageOptions } from "./open-image.ts";
 import type { Out } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
 import { qemuJson } from "./qemu-json.ts";
-import { readHeader, readSnapshots } from "./read-header.ts";
+import { readKnownHeader, readSnapshots } from "./read-header.ts";
 
 /** As the driver: longer chains are refused. */
 const MAX_CHAIN = 64;
@@ -115,8 +113,7 @@ async function info2008(image: ImageSpec): Promise<ImageInfo> {
 }
 
 async function qcow2Info(image: ImageSpec, file: BlockFile): Promise<ReportedImage> {
-  const header = await readHeader(file);
-  checkKnown(header, file.name);
+  const header = await readKnownHeader(file);
   const snapshots = await readSnapshots(file, header);
   const { backingName: name, backingFormat } = header;
   const backingPath = name === undefined ? undefined : fullBackingName(image.file, name);
@@ -129,14 +126,4 @@ async function qcow2Info(image: ImageSpec, file: BlockFile): Promise<ReportedIma
   if (name === undefined) return { info };
   const format = backingFormat === undefined ? {} : { format: backingFormat };
   return { info, backing: { name, filename: backingPath ?? name, ...format } };
-}
-
-/** Refuses what has features that nobody here knows; what is known and not done can still be told of. */
-function checkKnown(header: Qcow2Header, fileName: string): void {
-  try {
-    checkFeatures(header, fileName, false);
-  } catch (error) {
-    if (error instanceof ByreError && (error.code === "EXTERNAL_DATA_FILE" || error.code === "LUKS")) return;
-    throw error;
-  }
 }

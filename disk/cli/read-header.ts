@@ -1,5 +1,6 @@
 import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
+import { checkFeatures } from "../qcow2/features.ts";
 import { MAX_SNAPSHOT_TABLE_BYTES } from "../qcow2/format.ts";
 import { parseHeader, type Qcow2Header } from "../qcow2/header.ts";
 import { parseSnapshotTable, type Qcow2Snapshot } from "../qcow2/snapshot-table.ts";
@@ -14,6 +15,24 @@ export async function readHeader(file: BlockFile): Promise<Qcow2Header> {
   const clusterBits = first[CLUSTER_BITS_AT] ?? 0;
   const isWhole = first.length === file.sizeBytes || clusterBits < 16 || clusterBits > 21;
   return parseHeader(isWhole ? first : await readUpTo(file, 0, 2 ** clusterBits), file.name);
+}
+
+/**
+ * Reads the header of an image that could be told of: features that are known and not done (LUKS, an external
+ * data file) are no error here.
+ *
+ * @throws ByreError as `openDevice` for the header; UNSUPPORTED_FEATURE for what nobody here knows.
+ */
+export async function readKnownHeader(file: BlockFile): Promise<Qcow2Header> {
+  const header = await readHeader(file);
+  try {
+    checkFeatures(header, file.name, false);
+  } catch (error) {
+    const isKnown =
+      error instanceof ByreError && (error.code === "EXTERNAL_DATA_FILE" || error.code === "LUKS");
+    if (!isKnown) throw error;
+  }
+  return header;
 }
 
 /** Reads the snapshot table of an image. */

@@ -21,7 +21,7 @@ export function snapshotList(snapshots: readonly ListedSnapshot[]): string {
 }
 
 function row(snapshot: ListedSnapshot): string {
-  const first = `${snapshot.id.padEnd(9)} ${snapshot.name.padEnd(16)} ${humanSize(snapshot.vmStateBytes).padStart(8)}`;
+  const first = `${padded(snapshot.id, 9)} ${padded(snapshot.name, 16)} ${humanSize(snapshot.vmStateBytes).padStart(8)}`;
   const icount = snapshot.icount === undefined ? "" : String(BigInt.asIntN(64, snapshot.icount));
   return (
     first +
@@ -29,6 +29,11 @@ function row(snapshot: ListedSnapshot): string {
     clock(snapshot.vmClockNanoseconds).padStart(13) +
     icount.padStart(11)
   );
+}
+
+/** C counts bytes where it pads, so a name beyond ASCII moves its row. */
+function padded(text: string, lengthBytes: number): string {
+  return text + " ".repeat(Math.max(0, lengthBytes - new TextEncoder().encode(text).length));
 }
 
 function localTime(seconds: number): string {

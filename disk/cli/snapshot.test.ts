@@ -64,6 +64,11 @@ describe.skipIf(!hasQemu)("byre snapshot, as qemu-img snapshot", () => {
     await list();
   });
 
+  it("lists a name beyond ASCII as QEMU does", async () => {
+    await twins.expectSame(["snapshot", "-c", "\u00fcn\u00ef \u{1f42e}", "@/disk.qcow2"]);
+    await list();
+  });
+
   it("cuts a long name as QEMU does", async () => {
     await twins.expectSame(["snapshot", "-c", "x".repeat(300), "@/disk.qcow2"]);
     await list();
