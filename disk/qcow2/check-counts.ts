@@ -82,20 +82,22 @@ export class ClusterCounts {
     clusters: number,
     visit: (cluster: number, stored: number, referenced: number) => void,
   ): number {
-    let last = 0;
     for (let first = 0; first < clusters; first += COUNTS_PER_PAGE) {
       const a = stored.pages[first >>> PAGE_BITS] ?? NO_COUNTS;
       const b = referenced.pages[first >>> PAGE_BITS] ?? NO_COUNTS;
       if (a === NO_COUNTS && b === NO_COUNTS) continue;
       const end = Math.min(COUNTS_PER_PAGE, clusters - first);
-      for (let i = 0; i < end; i++) {
-        const storedCount = a[i] ?? 0;
-        const referencedCount = b[i] ?? 0;
-        if (storedCount > 0 || (referencedCount > 0 && storedCount === 0)) last = first + i;
-        if (storedCount !== referencedCount) visit(first + i, storedCount, referencedCount);
-      }
+      for (let i = 0; i < end; i++) if (a[i] !== b[i]) visit(first + i, a[i] ?? 0, b[i] ?? 0);
     }
-    return last;
+    for (let cluster = clusters - 1; cluster > 0; cluster--) {
+      const page = cluster >>> PAGE_BITS;
+      if (stored.pages[page] === undefined && referenced.pages[page] === undefined)
+        cluster = page * COUNTS_PER_PAGE;
+      // Where the stored count cannot be read, nothing is known to be used.
+      else if (stored.get(cluster) > 0 || (stored.get(cluster) === 0 && referenced.get(cluster) > 0))
+        return cluster;
+    }
+    return 0;
   }
 
   private widen(index: number, page: Page, at: number, count: number): void {

@@ -55,7 +55,12 @@ export function checkL2Table(check: L2Check, table: DataView, visit: L2Visit): n
   const entries = clusterSizeBytes / l2EntryBytes;
   let fixes: number[] | undefined;
   let expectedOffset = 0;
-  for (let index = 0, at = 0; index < entries; index++, at += l2EntryBytes) {
+  // Most entries of most tables are 0; whole words tell that fastest, whatever their byte order.
+  const words = new Uint32Array(table.buffer, table.byteOffset, clusterSizeBytes / 4);
+  const entryWords = l2EntryBytes / 4;
+  for (let index = 0, word = 0; index < entries; index++, word += entryWords) {
+    if (words[word] === 0 && words[word + 1] === 0 && (!extended || words[word + 3] === 0)) continue;
+    const at = word * 4;
     const hi = table.getUint32(at);
     const lo = table.getUint32(at + 4);
     const zeroBits = extended ? table.getUint32(at + 8) : 0;
@@ -64,7 +69,6 @@ export function checkL2Table(check: L2Check, table: DataView, visit: L2Visit): n
       checkCompressed(check, hi, lo, index, zeroBits | dataBits, visit);
       continue;
     }
-    if ((hi | lo | dataBits) === 0) continue;
     if (hi & RESERVED_HI || lo & RESERVED_LO) {
       tally.corruptions += times;
       say?.(`ERROR found l2 entry with reserved bits set: ${hex64(hi, lo)}`);
