@@ -59,9 +59,17 @@ export async function runBulkChange<Result>(
   plan: () => Promise<{ change: BulkChange; result: Result }>,
 ): Promise<Result> {
   const { image, entries } = core;
-  await entries.prepareNow();
-  const release = entries.hold();
+  // One at a time: each plans on an image that does not change under it.
+  const before = core.bulk.last;
+  let over = () => {};
+  core.bulk.last = new Promise((resolve) => {
+    over = resolve;
+  });
+  let release = () => {};
   try {
+    await before;
+    await entries.prepareNow();
+    release = entries.hold();
     // What waits to be let go must be counted before counts are looked at.
     await core.flush();
     const { change, result } = await plan();
@@ -94,6 +102,7 @@ export async function runBulkChange<Result>(
     return result;
   } finally {
     release();
+    over();
   }
 }
 

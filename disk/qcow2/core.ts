@@ -17,6 +17,8 @@ export interface Qcow2Core {
   readonly writer: Writer;
   readonly compressed: CompressedWriter;
   readonly zeros: ZeroWriter;
+  /** Resolves when the last change of the whole image that was asked for is over. */
+  readonly bulk: { last: Promise<void> };
   /** What follows the first half of a change of the whole image, a flush after each: see bulk-change.ts. */
   readonly unfinished: (() => Promise<void>)[];
   /** Makes everything durable, clusters let go included. */
@@ -36,5 +38,17 @@ export function assembleCore(
   const writer = new Writer(image, reader, allocator, entries);
   const compressed = new CompressedWriter(image, allocator, entries);
   const zeros = new ZeroWriter(image, reader, writer, allocator, entries);
-  return { image, backing, reader, allocator, entries, writer, compressed, zeros, unfinished: [], flush };
+  return {
+    image,
+    backing,
+    reader,
+    allocator,
+    entries,
+    writer,
+    compressed,
+    zeros,
+    bulk: { last: Promise.resolve() },
+    unfinished: [],
+    flush,
+  };
 }

@@ -12,10 +12,19 @@ import { describeImage, type Qcow2Info } from "./info.ts";
 import { type Need, untilReady } from "./needs.ts";
 import type { Qcow2Device } from "./qcow2-device.ts";
 import { type ResizeOptions, resize, truncateFile } from "./resize.ts";
+import {
+  type BeginStateOptions,
+  beginState,
+  dropUnfinished,
+  openState,
+  type StateReader,
+  type StateWriter,
+} from "./saved-state.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import {
   applySnapshot,
   type CreateSnapshotOptions,
+  changeSnapshot,
   createSnapshot,
   deleteSnapshot,
   findSnapshot,
@@ -214,6 +223,23 @@ class Device implements Qcow2Device {
 
   writeVmState(offsetBytes: number, data: Uint8Array): Promise<void> {
     return this.inTurn(() => writeVmState(this.core, offsetBytes, data));
+  }
+
+  renameSnapshot(idOrName: string, name: string): Promise<Qcow2Snapshot> {
+    return this.inTurn(() => changeSnapshot(this.core, idOrName, { name }));
+  }
+
+  beginState(options: BeginStateOptions): Promise<StateWriter> {
+    return this.inTurn(() => beginState(this.core, options));
+  }
+
+  async openState(idOrName: string): Promise<StateReader> {
+    this.checkRequest(0, 0);
+    return this.guard(() => openState(this.core, idOrName));
+  }
+
+  dropUnfinishedStates(): Promise<void> {
+    return this.inTurn(() => dropUnfinished(this.core));
   }
 
   makeEmpty(): Promise<void> {

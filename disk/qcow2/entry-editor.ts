@@ -127,7 +127,7 @@ export class EntryEditor {
   }
 
   /** Host clusters that an entry refers to. */
-  private clustersOf(entry: L2Entry): number[] {
+  clustersOf(entry: L2Entry): number[] {
     const { clusterSizeBytes } = this.image;
     if (entry.kind === "plain")
       return entry.hostOffsetBytes === 0 ? [] : [entry.hostOffsetBytes / clusterSizeBytes];

@@ -66,6 +66,8 @@ export class Qcow2Image {
   private metadataClusters: MetadataClusters | undefined;
   private readonly damage = new WeakSet<ByreError>();
   private barrier = false;
+  /** Whose barrier it is: what is written through a view of this file waits as well. */
+  private barrierOwner: Qcow2Image = this;
 
   constructor(parts: ImageParts) {
     const { file, header } = parts;
@@ -129,7 +131,7 @@ export class Qcow2Image {
   viewSnapshot(snapshot: Qcow2Snapshot, l1: Uint8Array): Qcow2Image {
     const { l1OffsetBytes, l1Entries, diskBytes: sizeBytes } = snapshot;
     const { refcountTable: table } = this;
-    return new Qcow2Image({
+    const view = new Qcow2Image({
       file: this.file,
       header: { ...this.header, l1OffsetBytes, l1Entries, sizeBytes },
       l1,
@@ -139,6 +141,8 @@ export class Qcow2Image {
       codec: this.codec,
       cipher: this.cipher,
     });
+    view.barrierOwner = this;
+    return view;
   }
 
   /** Takes over refcount structures of another width that the file has already. */
@@ -182,10 +186,11 @@ export class Qcow2Image {
 
   /** Whether no barrier stands; notes the need to flush when one does. */
   passBarrier(needs: Need[]): boolean {
-    if (!this.barrier) return true;
+    const owner = this.barrierOwner;
+    if (!owner.barrier) return true;
     needs.push(async () => {
       await this.file.flush();
-      this.barrier = false;
+      owner.barrier = false;
     });
     return false;
   }

@@ -5,6 +5,7 @@ import type { HeaderChange } from "./header-edit.ts";
 import type { Qcow2Image } from "./image.ts";
 import type { Qcow2Info } from "./info.ts";
 import type { ResizeOptions } from "./resize.ts";
+import type { BeginStateOptions, StateReader, StateWriter } from "./saved-state.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import type { CreateSnapshotOptions } from "./snapshots.ts";
 
@@ -100,6 +101,23 @@ export interface Qcow2Device extends BlockDevice {
    * @throws ByreError TOO_LARGE, and as `write`.
    */
   writeVmState(offsetBytes: number, data: Uint8Array): Promise<void>;
+
+  /** Gives a snapshot another name. Throws SNAPSHOT_NOT_FOUND, INVALID_ARGUMENT, and as `write`. */
+  renameSnapshot(idOrName: string, name: string): Promise<Qcow2Snapshot>;
+
+  /**
+   * Keeps the disk as it is now in a snapshot whose VM state is then written while the guest goes on. Until it
+   * is finished it is called `UNFINISHED_SNAPSHOT`.
+   *
+   * @throws ByreError as `createSnapshot`.
+   */
+  beginState(options: BeginStateOptions): Promise<StateWriter>;
+
+  /** The VM state of a snapshot, to read. Throws SNAPSHOT_NOT_FOUND, CORRUPT. */
+  openState(idOrName: string): Promise<StateReader>;
+
+  /** Drops what a crash left of saves that were not finished. */
+  dropUnfinishedStates(): Promise<void>;
 
   /** Drops every cluster of the disk: it reads as what is behind it. Snapshots stay. */
   makeEmpty(): Promise<void>;

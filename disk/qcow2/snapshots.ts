@@ -20,6 +20,8 @@ export interface CreateSnapshotOptions {
   vmStateBytes?: number;
   /** Instructions the guest has run. Default: not counted. */
   icount?: bigint;
+  /** Entries of the snapshot's L1 table, when it is to have room for more than the active one has. */
+  l1Entries?: number;
 }
 
 /** The snapshot with an id, or else with a name. */
@@ -40,14 +42,7 @@ export async function createSnapshot(
   options: CreateSnapshotOptions,
 ): Promise<Qcow2Snapshot> {
   const { image } = core;
-  const nameBytes = new TextEncoder().encode(options.name).length;
-  if (nameBytes > MAX_SNAPSHOT_NAME_BYTES || options.name.includes("\0"))
-    throw new ByreError(
-      "INVALID_ARGUMENT",
-      `${image.file.name}: a snapshot's name has at most ${MAX_SNAPSHOT_NAME_BYTES} bytes and no NUL; ` +
-        `this one has ${nameBytes} bytes.`,
-      { file: image.file.name, lengthBytes: nameBytes },
-    );
+  checkName(image, options.name);
   if (image.refcountOrder === 0)
     throw new ByreError(
       "UNSUPPORTED_FEATURE",
@@ -65,7 +60,8 @@ export async function createSnapshot(
     );
   const now = Date.now();
   return runBulkChange(core, async () => {
-    const l1 = copyOf(image.l1);
+    const l1 = new Uint8Array(Math.max(image.l1Entries, options.l1Entries ?? 0) * ENTRY_BYTES);
+    l1.set(copyOf(image.l1));
     const snapshot: Omit<Qcow2Snapshot, "l1OffsetBytes"> = {
       id: String(
         image.snapshots.reduce((most, { id }) => Math.max(most, Number.parseInt(id, 10) || 0), 0) + 1,
@@ -77,7 +73,7 @@ export async function createSnapshot(
       vmStateBytes: options.vmStateBytes ?? 0,
       diskBytes: image.header.sizeBytes,
       icount: options.icount,
-      l1Entries: image.l1Entries,
+      l1Entries: l1.length / ENTRY_BYTES,
       extraData: new Uint8Array(0),
     };
     // A shared table's refcount is not 1.
@@ -105,6 +101,38 @@ export async function createSnapshot(
     };
   });
 }
+
+/** Gives a snapshot another name, or the length of a VM state that its tables have by now. */
+export async function changeSnapshot(
+  core: Qcow2Core,
+  idOrName: string,
+  change: { name?: string; vmStateBytes?: number; vmClockNanoseconds?: bigint },
+): Promise<Qcow2Snapshot> {
+  const { image } = core;
+  const before = findSnapshot(image, idOrName);
+  const after: Qcow2Snapshot = { ...before, ...change };
+  checkName(image, after.name);
+  return runBulkChange(core, async () => {
+    const snapshots = image.snapshots.map((snapshot) => (snapshot === before ? after : snapshot));
+    const [place = 0] = await placeTables(core, [encodeSnapshotTable(snapshots)]);
+    const table = tableChange(image, snapshots, place);
+    return {
+      change: {
+        added: [],
+        removed: [],
+        active: NO_TREE,
+        tables: table.tables,
+        releasedTables: table.releasedTables,
+        header: [table.header],
+        applied: table.applied,
+      },
+      result: after,
+    };
+  });
+}
+
+/** For changes that leave the active tree's flags as they are. */
+const NO_TREE: TableTree = { l1: new DataView(new ArrayBuffer(0)), l1OffsetBytes: 0 };
 
 /** Drops a snapshot; what only it referred to is free then. */
 export async function deleteSnapshot(core: Qcow2Core, idOrName: string): Promise<void> {
@@ -209,6 +237,16 @@ function tableChange(image: Qcow2Image, snapshots: readonly Qcow2Snapshot[], clu
     header: { fieldBytes: HeaderField.SNAPSHOT_COUNT, bytes: fields },
     applied: () => image.setSnapshots(snapshots, offsetBytes, bytes.length),
   };
+}
+
+function checkName({ file }: Qcow2Image, name: string): void {
+  const nameBytes = new TextEncoder().encode(name).length;
+  if (nameBytes <= MAX_SNAPSHOT_NAME_BYTES && !name.includes("\0")) return;
+  throw new ByreError(
+    "INVALID_ARGUMENT",
+    `${file.name}: a snapshot's name has at most ${MAX_SNAPSHOT_NAME_BYTES} bytes and no NUL; this one has ${nameBytes} bytes.`,
+    { file: file.name, lengthBytes: nameBytes },
+  );
 }
 
 /** Finds free clusters, one after the other, for each table; returns their first ones. */
