@@ -172,6 +172,8 @@ export class DiffModel {
 
   private pickSize(random: Random): number {
     const { sizeBytes, shape } = this;
+    // Often inside the last cluster, or just past it.
+    if (random.chance(0.25)) return Math.max(512, sizeBytes + 512 * random.between(-4, 8));
     const most = Math.min(2 * shape.sizeBytes, 6144 * KIB);
     const wanted = random.chance(0.3)
       ? sizeBytes - (sizeBytes % shape.clusterSizeBytes) + random.between(-1, 1) * shape.clusterSizeBytes

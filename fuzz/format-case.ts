@@ -140,7 +140,9 @@ async function changeOnce(device: Qcow2Device, random: Random): Promise<unknown>
     case 9:
       return device.deleteSnapshot(snapshot);
     case 10:
-      return device.resize(sizeBytes + 512 * random.pick([1, 8, 100, 10_000, 2 ** 34]));
+      return device.resize(
+        sizeBytes + 512 * random.pick([1, 8, 100, 100, 10_000, random.chance(0.1) ? 2 ** 34 : 2 ** 24]),
+      );
     case 11:
       return device.resize(512 * Math.ceil(random.below(sizeBytes + 1) / 512), { shrink: true });
     case 12:
