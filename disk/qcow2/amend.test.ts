@@ -108,6 +108,17 @@ describe.skipIf(!hasQemu)("an image changed in place", () => {
     }
   });
 
+  test("does not show subclusters that lie past its old end", async () => {
+    const { file, device } = await make({ extendedL2: true, clusterSizeBytes: 2 * MIB });
+    await device.write(0, new Uint8Array(2 * MIB).fill(7));
+    await device.resize(MIB + 512, { shrink: true });
+    // The subcluster at the end is one of zeros, those past it are not.
+    await device.writeZeroes(MIB, 512);
+    await device.resize(2 * MIB);
+    const model = new Uint8Array(2 * MIB).fill(7, 0, MIB);
+    await expectBytes(file, device, model);
+  });
+
   test("does not show VM state that lies past its old end", async () => {
     const { file, device } = await make({}, 100 * MIB);
     // As after applying a snapshot with VM state: clusters past the end of the disk, in the active tables.

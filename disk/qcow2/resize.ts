@@ -98,17 +98,16 @@ async function zeroPastEnd(core: Qcow2Core, sizeBytes: number): Promise<void> {
   const oldBytes = image.header.sizeBytes;
   const { clusterSizeBytes } = image;
   const edge = Math.min(sizeBytes, Math.ceil(oldBytes / clusterSizeBytes) * clusterSizeBytes);
-  const run =
-    edge > oldBytes
-      ? await untilReady((needs) => core.reader.tryFindRun(oldBytes, edge - oldBytes, needs))
-      : undefined;
   const behind = Math.min(sizeBytes, backing?.sizeBytes ?? 0);
-  if (
-    run &&
-    (run.kind === "data" || run.kind === "compressed" || (run.kind === "unallocated" && behind > oldBytes))
-  )
-    for (let at = oldBytes; at < edge; )
-      at += await untilReady((needs) => writer.tryWriteRun(at, new Uint8Array(edge - at), needs));
+  // The rest of the last cluster may be stored in parts, subcluster by subcluster.
+  for (let at = oldBytes; at < edge; ) {
+    const run = await untilReady((needs) => core.reader.tryFindRun(at, edge - at, needs));
+    const end = at + run.lengthBytes;
+    const shows = run.kind === "data" || run.kind === "compressed";
+    if (!shows && (run.kind === "zero" || behind <= at)) at = end;
+    while (at < end)
+      at += await untilReady((needs) => writer.tryWriteRun(at, new Uint8Array(end - at), needs));
+  }
   // Letting go shows what is behind; where something is, zeros are said.
   const end = Math.ceil(sizeBytes / clusterSizeBytes) * clusterSizeBytes;
   const step = async (
