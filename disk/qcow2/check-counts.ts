@@ -43,7 +43,13 @@ export class ClusterCounts {
    * @returns how much of `amount` did not fit under the limit.
    */
   add(cluster: number, amount: number, limit: number): number {
-    const value = this.get(cluster) + amount;
+    const page = this.pages[cluster >>> PAGE_BITS];
+    const value = (page?.[cluster & IN_PAGE] ?? 0) + amount;
+    if (page !== undefined && value <= limit && value <= 0xff) {
+      // Fits a page of any width.
+      page[cluster & IN_PAGE] = value;
+      return 0;
+    }
     if (value <= limit) {
       this.set(cluster, value);
       return 0;

@@ -100,8 +100,8 @@ export async function readStoredCounts(image: CheckedImage, clusters: number): P
     complaints: complaints.slice(0, 1),
     print: (cluster, count) => (Number.isFinite(count) ? count : (huge.get(cluster) ?? count)).toString(),
     countOf(cluster) {
+      if (cluster < blocks * perBlock) return counts.get(cluster);
       const index = Math.floor(cluster / perBlock);
-      if (index < blocks) return counts.get(cluster);
       if (index >= tableEntries) return 0;
       const offset = refcountBlockOffset(image, index);
       if (offset === 0) return 0;
