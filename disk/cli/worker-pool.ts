@@ -29,12 +29,19 @@ const OWN_JOBS_AHEAD = 8;
 /** ... which may be many where a result is no more than that it is done. */
 const EMPTY_JOBS_AHEAD = 512;
 
+export interface StartedJob {
+  /** Rejects with a ByreError as `JobRunner.run` throws. */
+  readonly result: Promise<JobResult>;
+  /** Until it resolves the next job must wait: messages of threads, and Ctrl-C, are heard between turns only. */
+  readonly free: Promise<void>;
+}
+
 /** Does jobs somewhere. */
 export interface JobPool {
   /** How many jobs keep it busy. */
   readonly capacity: number;
-  /** @throws ByreError as `JobRunner.run`. */
-  run(job: Job): Promise<JobResult>;
+  /** Begins a job. */
+  start(job: Job): StartedJob;
   close(): Promise<void>;
 }
 
@@ -81,10 +88,11 @@ export async function runJobs(
     for await (const job of jobs) {
       signal?.throwIfAborted();
       const { offsetBytes, lengthBytes } = job;
-      const result = pool.run(job);
+      const { result, free } = pool.start(job);
       // Its error is met when its turn comes; until then it must not end the process.
       result.catch(() => {});
       running.push({ result, offsetBytes, lengthBytes });
+      await free;
       if (running.length >= pool.capacity) await takeFirst();
     }
     while (running.length > 0) {
@@ -127,22 +135,24 @@ class ThreadPool implements JobPool {
     for (let i = 0; i < count; i++) this.addThread(setup);
   }
 
-  async run(job: Job): Promise<JobResult> {
+  start(job: Job): StartedJob {
     let idlest = this.threads[0];
     for (const thread of this.threads)
       if (thread.waiting.length < (idlest?.waiting.length ?? 0)) idlest = thread;
-    if (idlest && (!this.helper || idlest.waiting.length < this.jobsAhead)) return await post(idlest, job);
-    if (!this.helper) throw new ByreError("INTERNAL", "There is no thread to do a job.");
-    const result = this.helper.run(job);
-    // Messages of threads, and Ctrl-C, are heard between turns only.
-    await nextTurn();
-    return result;
+    if (idlest && (!this.helper || idlest.waiting.length < this.jobsAhead))
+      return { result: post(idlest, job), free: Promise.resolve() };
+    return { result: this.runHere(job), free: nextTurn() };
   }
 
   async close(): Promise<void> {
     this.closing = true;
     this.helper?.close();
     await Promise.all(this.threads.map(({ worker }) => worker.terminate()));
+  }
+
+  private async runHere(job: Job): Promise<JobResult> {
+    if (!this.helper) throw new ByreError("INTERNAL", "There is no thread to do a job.");
+    return this.helper.run(job);
   }
 
   private addThread(setup: JobSetup): void {
