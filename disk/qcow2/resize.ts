@@ -97,7 +97,8 @@ async function zeroPastEnd(core: Qcow2Core, sizeBytes: number): Promise<void> {
   const { image, zeros, writer, backing } = core;
   const oldBytes = image.header.sizeBytes;
   const { clusterSizeBytes } = image;
-  const edge = Math.min(sizeBytes, Math.ceil(oldBytes / clusterSizeBytes) * clusterSizeBytes);
+  const nextCluster = Math.ceil(oldBytes / clusterSizeBytes) * clusterSizeBytes;
+  const edge = Math.min(sizeBytes, nextCluster);
   const behind = Math.min(sizeBytes, backing?.sizeBytes ?? 0);
   // The rest of the last cluster may be stored in parts, subcluster by subcluster.
   for (let at = oldBytes; at < edge; ) {
@@ -117,9 +118,11 @@ async function zeroPastEnd(core: Qcow2Core, sizeBytes: number): Promise<void> {
   ) => {
     for (let at = from; at < to; ) at += await untilReady((needs) => attempt(at, needs));
   };
-  await step((at, needs) => zeros.tryDiscardRun(at, end - at, true, needs), Math.min(edge, end), end);
+  // Only clusters that the disk had no part of: the last one it had is kept, also when the new end is in it.
+  const start = Math.ceil(edge / clusterSizeBytes) * clusterSizeBytes;
+  await step((at, needs) => zeros.tryDiscardRun(at, end - at, true, needs), start, end);
   const behindEnd = Math.min(end, Math.ceil(behind / clusterSizeBytes) * clusterSizeBytes);
-  await step((at, needs) => zeros.tryZeroRun(at, behindEnd - at, true, needs), edge, behindEnd);
+  await step((at, needs) => zeros.tryZeroRun(at, behindEnd - at, true, needs), start, behindEnd);
 }
 
 async function setSize(core: Qcow2Core, sizeBytes: number): Promise<void> {
