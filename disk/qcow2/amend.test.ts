@@ -119,6 +119,16 @@ describe.skipIf(!hasQemu)("an image changed in place", () => {
     await expectBytes(file, device, model);
   });
 
+  test("keeps what its last cluster has when it grows within it", async () => {
+    for (const extendedL2 of [false, true]) {
+      const { file, device } = await make({ clusterSizeBytes: 2 * MIB, extendedL2 }, 2 * MIB + 3584);
+      await device.writeCompressed(2 * MIB, new Uint8Array(2 * MIB).fill(29));
+      await device.resize(2 * MIB + 512 * 1000);
+      const model = new Uint8Array(2 * MIB + 512 * 1000).fill(29, 2 * MIB, 2 * MIB + 3584);
+      await expectBytes(file, device, model);
+    }
+  });
+
   test("does not show VM state that lies past its old end", async () => {
     const { file, device } = await make({}, 100 * MIB);
     // As after applying a snapshot with VM state: clusters past the end of the disk, in the active tables.
