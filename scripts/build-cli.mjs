@@ -30,6 +30,9 @@ const BASE =
 /** Device and formats, with the compression that most images have. */
 const DRIVER = /\/disk\/|\/node_modules\/pako\//;
 
+/** More builds than this do not meet at one moment. */
+const MAX_TRIES = 5;
+
 /** Builds all of lib/ beside it and then puts it in its place, so that a `byre` that runs meanwhile is whole. */
 export async function buildLibrary() {
   const { build } = await import("vite");
@@ -41,11 +44,29 @@ export async function buildLibrary() {
     chmodSync(join(next, "byre.mjs"), 0o755);
     await build(library(join(next, "disk")));
     emitTypes(join(next, "disk"));
-    if (existsSync(target)) renameSync(target, old);
-    renameSync(next, target);
+    replaceFolder(target, next, old);
   } finally {
     rmSync(next, { recursive: true, force: true });
-    rmSync(old, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Puts a folder in another's place. Another build may do the same at this moment: the last one stays.
+ * @param {string} target
+ * @param {string} next
+ * @param {string} old
+ */
+function replaceFolder(target, next, old) {
+  for (let tries = 0; ; tries++) {
+    try {
+      if (existsSync(target)) renameSync(target, `${old}-${tries}`);
+      renameSync(next, target);
+      return;
+    } catch (error) {
+      if (tries === MAX_TRIES) throw error;
+    } finally {
+      rmSync(`${old}-${tries}`, { recursive: true, force: true });
+    }
   }
 }
 

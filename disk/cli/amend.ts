@@ -68,26 +68,29 @@ export async function amend(spec: string | undefined, options: AmendCommandOptio
     },
     "Format driver 'raw' does not support option amendment",
   );
-  const progress = startProgress(out, {
-    requested: options.progress && !options.quiet,
-    quiet: options.quiet,
-  });
   const leaves = () =>
     `${spec} has the same content, and perhaps leaked clusters: byre check -r leaks ${spec} mends those.`;
   try {
     const change = parseAmendOptions(lists, device.header);
-    await interruptible(out, { leaves, cooperative: true }, (signal) =>
-      device.amend(change, (fraction) => {
-        signal.throwIfAborted();
-        progress.update(fraction);
-      }),
-    );
-    progress.update(1);
+    await interruptible(out, { leaves, cooperative: true }, async (signal) => {
+      const progress = startProgress(out, {
+        requested: options.progress && !options.quiet,
+        quiet: options.quiet,
+      });
+      try {
+        await device.amend(change, (fraction) => {
+          signal.throwIfAborted();
+          progress.update(fraction);
+        });
+        progress.update(1);
+      } finally {
+        progress.end();
+      }
+    });
   } catch (error) {
     if (error instanceof ByreError) throw new ExitError(ExitCode.FAILED, error.message);
     throw error;
   } finally {
-    progress.end();
     await device.close();
   }
 }

@@ -49,10 +49,6 @@ export async function commit(spec: string, options: CommitOptions, out: Out): Pr
   checkCacheMode(options.cache);
   const warn = { onWarning: (message: string) => out.err(`byre: warning: ${message}\n`) };
   const { device } = await openImage(spec, { ...options, ...warn, writable: true });
-  const progress = startProgress(out, {
-    requested: options.progress && !options.quiet,
-    quiet: options.quiet,
-  });
   let phase: "copying" | "copied" = "copying";
   try {
     const layers = await chainOf(device, spec, options);
@@ -65,6 +61,10 @@ export async function commit(spec: string, options: CommitOptions, out: Out): Pr
       phase === "copying"
         ? `${spec} still has all of it; its backing file may have a part: run it again.`
         : `The backing file has all of it, and ${spec} reads as before.`;
+    const progress = startProgress(out, {
+      requested: options.progress && !options.quiet,
+      quiet: options.quiet,
+    });
     try {
       await interruptible(out, { leaves, cooperative: true }, async (signal) => {
         await copyAbove(layers.slice(0, depth), base, (fraction) => {
@@ -76,12 +76,12 @@ export async function commit(spec: string, options: CommitOptions, out: Out): Pr
         if (!options.drop && options.base === undefined) await device.makeEmpty();
         await device.flush();
       });
+      progress.update(1);
     } finally {
+      progress.end();
       await base.device.close();
     }
-    progress.update(1);
   } finally {
-    progress.end();
     await device.close();
   }
   if (!options.quiet) out.out("Image committed.\n");

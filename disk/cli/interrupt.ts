@@ -17,6 +17,20 @@ export interface InterruptOptions {
 }
 
 /**
+ * For the program's own process: Ctrl-C outside any `interruptible` work ends it with the same exit code, and
+ * has nothing to tell of.
+ */
+export function exitWhenInterrupted(out: Out): void {
+  for (const signal of SIGNALS)
+    process.on(signal, () => {
+      // What else listens has something to do first.
+      if (process.listenerCount(signal) > 1) return;
+      out.err("\nbyre: interrupted.\n");
+      process.exit(ExitCode.INTERRUPTED);
+    });
+}
+
+/**
  * Runs work that Ctrl-C may end, and then says what it leaves behind.
  *
  * @param work gets a signal; `signal.throwIfAborted()` between steps ends it.

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { exitWhenInterrupted } from "./interrupt.ts";
 import { processOut } from "./out.ts";
 import { runByre } from "./run.ts";
 
@@ -8,4 +9,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-process.exitCode = await runByre(process.argv.slice(2), processOut());
+const out = processOut();
+exitWhenInterrupted(out);
+process.exitCode = await runByre(process.argv.slice(2), out);
