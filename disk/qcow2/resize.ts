@@ -119,10 +119,9 @@ async function zeroPastEnd(core: Qcow2Core, sizeBytes: number): Promise<void> {
     for (let at = from; at < to; ) at += await untilReady((needs) => attempt(at, needs));
   };
   // Only clusters that the disk had no part of: the last one it had is kept, also when the new end is in it.
-  const start = Math.ceil(edge / clusterSizeBytes) * clusterSizeBytes;
-  await step((at, needs) => zeros.tryDiscardRun(at, end - at, true, needs), start, end);
+  await step((at, needs) => zeros.tryDiscardRun(at, end - at, true, needs), nextCluster, end);
   const behindEnd = Math.min(end, Math.ceil(behind / clusterSizeBytes) * clusterSizeBytes);
-  await step((at, needs) => zeros.tryZeroRun(at, behindEnd - at, true, needs), start, behindEnd);
+  await step((at, needs) => zeros.tryZeroRun(at, behindEnd - at, true, needs), nextCluster, behindEnd);
 }
 
 async function setSize(core: Qcow2Core, sizeBytes: number): Promise<void> {
