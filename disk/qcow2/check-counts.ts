@@ -69,13 +69,6 @@ export class ClusterCounts {
     return end;
   }
 
-  /** The first cluster at or after `from` whose count is 0. */
-  nextFree(from: number): number {
-    let at = from;
-    while (this.get(at) !== 0) at++;
-    return at;
-  }
-
   /**
    * Goes through the differences of two sets of counts.
    *

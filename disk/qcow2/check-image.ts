@@ -109,15 +109,21 @@ export async function openForCheck(file: BlockFile): Promise<CheckedImage> {
     l1Entries: header.l1Entries,
     refcountTable: viewOf(refcountTable),
     refcountTableOffsetBytes,
-    // Not held against anything yet: a damaged snapshot table is what a check is to find.
-    snapshotsOffsetBytes:
-      view.getUint32(HeaderField.SNAPSHOTS_OFFSET) * TWO_32 +
-      view.getUint32(HeaderField.SNAPSHOTS_OFFSET + 4),
+    snapshotsOffsetBytes: snapshotsOffset(view, clusterSizeBytes),
     snapshotCount: view.getUint32(HeaderField.SNAPSHOT_COUNT),
     encryptionHeader: findEncryptionHeader(header, file.name),
     bitmapDirectory: findBitmapDirectory(header, file.name),
     bitmaps: await readBitmaps(file, header),
   };
+}
+
+/**
+ * Not held against anything: a damaged snapshot table is what a check is to find. A misplaced one stays so in
+ * a plain number, whose low bits are lost past 2^53.
+ */
+function snapshotsOffset(view: DataView, clusterSizeBytes: number): number {
+  const lo = view.getUint32(HeaderField.SNAPSHOTS_OFFSET + 4);
+  return lo % clusterSizeBytes === 0 ? view.getUint32(HeaderField.SNAPSHOTS_OFFSET) * TWO_32 + lo : lo;
 }
 
 /** Length of the file as QEMU counts it: in whole sectors. */
