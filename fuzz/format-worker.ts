@@ -118,13 +118,15 @@ function peakMemory(): number {
   return Number(peak?.[1] ?? 0) * 1024;
 }
 
+/** A function in the constructor's place: a Proxy would take longer than most of what is measured. */
 function watchLargeArrays(): void {
-  globalThis.Uint8Array = new Proxy(Uint8Array, {
-    construct(target, parameters, newTarget) {
-      const [length] = parameters;
-      if (typeof length === "number" && length > MAX_MEMORY_BYTES)
-        hugeArrayBytes = Math.max(hugeArrayBytes, length);
-      return Reflect.construct(target, parameters, newTarget);
-    },
-  });
+  const Plain = globalThis.Uint8Array;
+  function Watched(first: ArrayBuffer, offset?: number, length?: number): Uint8Array {
+    if (typeof first === "number" && first > MAX_MEMORY_BYTES)
+      hugeArrayBytes = Math.max(hugeArrayBytes, first);
+    return new Plain(first, offset, length);
+  }
+  Watched.prototype = Plain.prototype;
+  Object.setPrototypeOf(Watched, Plain);
+  globalThis.Uint8Array = Watched as unknown as typeof Plain;
 }

@@ -22,18 +22,19 @@ let largestArrayBytes = 0;
 
 /** Before each test of the file: looks at how large the arrays are that are made. */
 export function watchArrays(): void {
-  const plain = globalThis.Uint8Array;
+  const Plain = globalThis.Uint8Array;
+  function Watched(first: ArrayBuffer, offset?: number, length?: number): Uint8Array {
+    if (typeof first === "number") largestArrayBytes = Math.max(largestArrayBytes, first);
+    return new Plain(first, offset, length);
+  }
+  Watched.prototype = Plain.prototype;
+  Object.setPrototypeOf(Watched, Plain);
   beforeEach(() => {
     largestArrayBytes = 0;
-    globalThis.Uint8Array = new Proxy(plain, {
-      construct(target, parameters, newTarget) {
-        if (typeof parameters[0] === "number") largestArrayBytes = Math.max(largestArrayBytes, parameters[0]);
-        return Reflect.construct(target, parameters, newTarget);
-      },
-    });
+    globalThis.Uint8Array = Watched as unknown as typeof Plain;
   });
   afterEach(() => {
-    globalThis.Uint8Array = plain;
+    globalThis.Uint8Array = Plain;
   });
 }
 
