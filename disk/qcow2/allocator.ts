@@ -63,7 +63,7 @@ export class Allocator {
           index = this.isInTable(regionEnd) ? regionEnd : Math.max(regionEnd, lastRegion);
           continue;
         }
-        counts = this.grow(index, needs);
+        counts = this.grow(index, contiguous ? count : 1, needs);
       }
       if (!counts) return undefined;
       const { slice, firstIndex, endIndex } = counts;
@@ -233,9 +233,10 @@ export class Allocator {
     return { slice, firstIndex, endIndex: firstIndex + countsPerSlice };
   }
 
-  /** Makes clusters from `index` on countable, where no refcount block is yet. */
+  /** Makes `count` clusters from `index` on countable, where no refcount block is yet, one after the other. */
   private grow(
     index: number,
+    count: number,
     needs: Need[],
   ): { slice: TableSlice; firstIndex: number; endIndex: number } | undefined {
     if (needs.length > 0) return undefined;
@@ -245,8 +246,15 @@ export class Allocator {
       throw new ByreError("TOO_LARGE", `${image.file.name} would grow past 2^53 bytes.`, {
         file: image.file.name,
       });
-    const inTable = (firstIndex / this.countsPerBlock) * ENTRY_BYTES < image.refcountTable.byteLength;
-    if (inTable ? !this.addBlock(firstIndex, needs) : !this.growTable(firstIndex, needs)) return undefined;
+    // A run that is longer than one block's reach needs its blocks before it, not in it.
+    const startIndex = Math.max(firstIndex, this.endOfFileIndex);
+    let blocks = 1;
+    while (firstIndex + blocks * this.countsPerBlock < startIndex + blocks + count && count > 1) blocks++;
+    const last = firstIndex + (blocks - 1) * this.countsPerBlock;
+    const grown = this.isInTable(last)
+      ? this.addBlocks(firstIndex, startIndex, blocks, needs)
+      : this.growTable(firstIndex, startIndex, count, needs);
+    if (!grown) return undefined;
     return this.countsOf(index, needs);
   }
 
@@ -261,42 +269,54 @@ export class Allocator {
   }
 
   /**
-   * A new refcount block, placed in the first cluster it counts that is past the end of the file. What the
+   * New refcount blocks, placed from the first cluster they count that is past the end of the file. What the
    * file has before that, uncounted until now, is counted as used: a leak at worst, never overwritten.
    */
-  private addBlock(firstIndex: number, needs: Need[]): boolean {
+  private addBlocks(firstIndex: number, startIndex: number, blocks: number, needs: Need[]): boolean {
     const { image } = this;
+    const { clusterSizeBytes } = image;
     const entryBytes = (firstIndex / this.countsPerBlock) * ENTRY_BYTES;
-    const blockIndex = Math.max(firstIndex, this.endOfFileIndex);
-    const offsetBytes = blockIndex * image.clusterSizeBytes;
-    image.tables.checkWritable(image.refcountTableOffsetBytes + entryBytes, ENTRY_BYTES, needs);
-    image.tables.checkWritable(offsetBytes, image.clusterSizeBytes, needs);
+    const offsetBytes = startIndex * clusterSizeBytes;
+    image.tables.checkWritable(image.refcountTableOffsetBytes + entryBytes, blocks * ENTRY_BYTES, needs);
+    image.tables.checkWritable(offsetBytes, blocks * clusterSizeBytes, needs);
     if (needs.length > 0) return false;
-    const block = new Uint8Array(image.clusterSizeBytes);
-    for (let i = 0; i <= blockIndex - firstIndex; i++) writeRefcount(block, i, image.refcountOrder, 1);
-    image.tables.forget(offsetBytes, image.clusterSizeBytes);
-    image.file.write(offsetBytes, block, WriteStage.REFCOUNT_BLOCK);
-    const { hi, lo } = splitU64(offsetBytes);
-    image.refcountTable.setUint32(entryBytes, hi);
-    image.refcountTable.setUint32(entryBytes + 4, lo);
-    const entry = new Uint8Array(8);
-    writeU64(viewOf(entry), 0, offsetBytes);
-    image.file.write(image.refcountTableOffsetBytes + entryBytes, entry, WriteStage.REFCOUNT_TABLE);
-    image.metadata.set(blockIndex, "refcount block");
+    const content = this.countedAsUsed(startIndex - firstIndex + blocks, blocks * clusterSizeBytes);
+    image.tables.forget(offsetBytes, content.length);
+    image.file.write(offsetBytes, content, WriteStage.REFCOUNT_BLOCK);
+    const entries = new Uint8Array(blocks * ENTRY_BYTES);
+    for (let block = 0; block < blocks; block++) {
+      const blockOffset = offsetBytes + block * clusterSizeBytes;
+      const { hi, lo } = splitU64(blockOffset);
+      image.refcountTable.setUint32(entryBytes + block * ENTRY_BYTES, hi);
+      image.refcountTable.setUint32(entryBytes + block * ENTRY_BYTES + 4, lo);
+      writeU64(viewOf(entries), block * ENTRY_BYTES, blockOffset);
+      image.metadata.set(startIndex + block, "refcount block");
+    }
+    image.file.write(image.refcountTableOffsetBytes + entryBytes, entries, WriteStage.REFCOUNT_TABLE);
     return true;
+  }
+
+  /** Refcount blocks, one after the other, that count their first clusters once. */
+  private countedAsUsed(clusters: number, lengthBytes: number): Uint8Array<ArrayBuffer> {
+    const { clusterSizeBytes, refcountOrder } = this.image;
+    const content = new Uint8Array(lengthBytes);
+    for (let i = 0; i < clusters; i++) {
+      const at = Math.floor(i / this.countsPerBlock) * clusterSizeBytes;
+      writeRefcount(content.subarray(at, at + clusterSizeBytes), i % this.countsPerBlock, refcountOrder, 1);
+    }
+    return content;
   }
 
   /**
    * A longer refcount table. It and the blocks that count from `firstIndex` on, which nothing counts yet, are
    * laid past the end of the file; then the header points to it and the old table is let go.
    */
-  private growTable(firstIndex: number, needs: Need[]): boolean {
+  private growTable(firstIndex: number, startIndex: number, count: number, needs: Need[]): boolean {
     const { image } = this;
     const { clusterSizeBytes } = image;
     const oldBytes = image.refcountTable.byteLength;
-    const startIndex = Math.max(firstIndex, this.endOfFileIndex);
     const { blocks, tableClusters } = fitRefcounts(
-      startIndex,
+      startIndex + count,
       { clusterSizeBytes, countsPerBlock: this.countsPerBlock },
       // Half as much again, as QEMU does, so that growing stays rare; more where that does not reach.
       { fromCluster: firstIndex, tableClusters: Math.ceil((oldBytes * 1.5) / clusterSizeBytes) },
@@ -319,12 +339,7 @@ export class Allocator {
     image.tables.checkWritable(startBytes, lengthBytes, needs);
     if (needs.length > 0) return false;
 
-    const content = new Uint8Array(lengthBytes);
-    for (let i = 0; i < startIndex - firstIndex + blocks + tableClusters; i++) {
-      const block = Math.floor(i / this.countsPerBlock);
-      const bytes = content.subarray(block * clusterSizeBytes, (block + 1) * clusterSizeBytes);
-      writeRefcount(bytes, i % this.countsPerBlock, image.refcountOrder, 1);
-    }
+    const content = this.countedAsUsed(startIndex - firstIndex + blocks + tableClusters, lengthBytes);
     const table = content.slice(blocks * clusterSizeBytes);
     table.set(new Uint8Array(image.refcountTable.buffer, image.refcountTable.byteOffset, oldBytes));
     for (let block = 0; block < blocks; block++)

@@ -43,6 +43,25 @@ describe.skipIf(!hasQemu)("tables that grow", () => {
     60_000,
   );
 
+  test.each([512, 1024])(
+    "an L1 table longer than a refcount block reaches (clusters of %i bytes)",
+    async (clusterSizeBytes) => {
+      const file = createMemoryFile({ name: "disk.qcow2" });
+      await createQcow2(file, { sizeBytes: MIB / 4, clusterSizeBytes, refcountBits: 64 });
+      const device = await openQcow2(file);
+      await device.write(0, new Uint8Array(1000).fill(1));
+      const sizeBytes = 4096 * MIB;
+      await device.resize(sizeBytes);
+      await device.write(sizeBytes - 512, new Uint8Array(512).fill(2));
+      await device.createSnapshot({ name: "one" });
+      await device.write(0, new Uint8Array(1000).fill(3));
+      await device.flush();
+      const path = bench.put("disk.qcow2", file.toBytes());
+      bench.check("disk.qcow2");
+      qemuIo(path, ["read -P 3 0 1000", `read -P 2 ${sizeBytes - 512} 512`]);
+    },
+  );
+
   // Only small clusters have refcount tables that a test can fill.
   test.each([
     { clusterSizeBytes: 512, refcountBits: 64, mib: 5 },
