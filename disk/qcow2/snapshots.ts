@@ -171,10 +171,19 @@ export async function applySnapshot(core: Qcow2Core, idOrName: string): Promise<
         `of ${image.header.sizeBytes}. A version 2 image with snapshots keeps its size; amend it to version 3 first.`,
       { file: image.file.name, snapshot: snapshot.name },
     );
+  // The table may say a disk that its own L1 table does not reach; the rest of it is empty.
+  const neededBytes = Math.ceil(snapshot.diskBytes / image.l2ReachBytes) * ENTRY_BYTES;
+  if (neededBytes > MAX_L1_BYTES)
+    throw new ByreError(
+      "TOO_LARGE",
+      `${image.file.name}: the snapshot "${snapshot.name}" has a disk of ${snapshot.diskBytes} bytes, too large for ` +
+        `clusters of ${image.clusterSizeBytes} bytes.`,
+      { file: image.file.name, snapshot: snapshot.name, sizeBytes: snapshot.diskBytes },
+    );
   await runBulkChange(core, async () => {
     const tree = await snapshotTree(image, snapshot);
     // Never shorter than it was: QEMU keeps the room too.
-    const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength));
+    const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength, neededBytes));
     l1.set(copyOf(tree.l1));
     return replaceActive(core, l1, snapshot.diskBytes, tree);
   });
