@@ -39,6 +39,8 @@ export type ByreErrorCode =
   | "METADATA_INVALID"
   | "METADATA_TOO_LARGE"
   // Machines
+  | "STATE_INVALID"
+  | "STATE_MISMATCH"
   | "GUEST_CRASH"
   | "FIRMWARE"
   | "INTERNAL";

@@ -41,6 +41,7 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
+export { type StateReader, type StateWriter, UNFINISHED_SNAPSHOT } from "./qcow2/saved-state.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
 export { checkRange } from "./ranges.ts";
 export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";

@@ -1,4 +1,4 @@
-import type { BlockDevice, ByreError, ByreErrorCode } from "../disk/index.ts";
+import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Snapshot } from "../disk/index.ts";
 
 /**
  * - `starting`: the emulator is being set up.
@@ -124,6 +124,26 @@ export interface Machine {
    * @throws ByreError the failure of this try (state `error` again); INVALID_ARGUMENT after a guest crash.
    */
   retry(): Promise<void>;
+  /**
+   * Saves the whole machine under a name, inside the image of its first writable qcow2 disk. The guest stops
+   * only while its memory is copied; it runs on while the state is written. Several saves are done in turn.
+   *
+   * @throws ByreError UNSUPPORTED_FEATURE without such a disk; what writing meets, and the image is as before.
+   */
+  save(name: string, options?: { onProgress?: (fraction: number) => void }): Promise<void>;
+  /**
+   * Puts the machine and its disks back to a saved state; what they are now is gone. A snapshot without a
+   * machine's state puts the disks back and starts them.
+   *
+   * @param idOrName an id goes before a name.
+   * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, STATE_MISMATCH, what reading meets: the machine is as
+   *   before then.
+   */
+  load(idOrName: string): Promise<void>;
+  /** The saved states, oldest first. */
+  snapshots(): readonly Qcow2Snapshot[];
+  /** Drops a saved state. Throws SNAPSHOT_NOT_FOUND. */
+  deleteSnapshot(idOrName: string): Promise<void>;
   /** Makes durable what the guest has written so far, without stopping it. */
   flush(): Promise<void>;
   stats(): MachineStats;

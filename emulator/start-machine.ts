@@ -8,6 +8,7 @@ import {
   type MachineOptions,
 } from "./machine.ts";
 import { type MachineDrives, openDrives } from "./machine-drives.ts";
+import { SavedStates } from "./saved-states.ts";
 import { mendTextDrawing } from "./text-drawing.ts";
 import { checkInternals, type V86Emulator, type V86WasmImports } from "./v86-internals.ts";
 import { V86Machine } from "./v86-machine.ts";
@@ -48,7 +49,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     const { devices } = emulator.v86.cpu;
     if (devices.ide?.secondary) overrideIde(devices.ide.secondary.master);
     drives.floppy?.inserted(() => devices.fdc.drives[0]?.get_buffer() ?? null);
-    const machine = new V86Machine(emulator, configuration, drives, container, panics);
+    const states = new SavedStates(emulator, configuration, options.disks);
+    const machine = new V86Machine(emulator, configuration, drives, states, container, panics);
     await machine.start();
     return machine;
   } catch (error) {

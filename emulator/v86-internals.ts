@@ -74,6 +74,10 @@ export interface V86Cpu {
     ): void;
   };
   wasm_memory: WebAssembly.Memory;
+  /** The guest's memory. */
+  mem8: Uint8Array;
+  pack_memory(): unknown;
+  unpack_memory(bitmap: unknown, packed: Uint8Array): void;
   idtr_size: { [index: number]: number };
   get_pic_addr_master(): number;
   get_pic_addr_slave(): number;
@@ -106,6 +110,8 @@ export interface V86Emulator {
   stop(): Promise<void>;
   destroy(): Promise<void>;
   is_running(): boolean;
+  save_state(): Promise<ArrayBuffer>;
+  restore_state(state: ArrayBuffer): Promise<void>;
   keyboard_set_enabled(enabled: boolean): void;
   mouse_set_enabled(enabled: boolean): void;
   keyboard_send_text(text: string, delayMs?: number): Promise<void>;
@@ -122,6 +128,8 @@ export function checkInternals(emulator: V86Emulator): void {
     "cpu.main_loop": cpu.main_loop,
     "cpu.reboot_internal": cpu.reboot_internal,
     "cpu.reset_memory": cpu.reset_memory,
+    "cpu.pack_memory": cpu.pack_memory,
+    "cpu.unpack_memory": cpu.unpack_memory,
     "cpu.get_pic_addr_master": cpu.get_pic_addr_master,
     "cpu.get_pic_addr_slave": cpu.get_pic_addr_slave,
     "cpu.get_apic_addr": cpu.get_apic_addr,

@@ -1,4 +1,4 @@
-import { ByreError, toByreError } from "../disk/index.ts";
+import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
 import { mendEventStatus, watchPowerOff } from "./acpi.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
 import { guestCrash, isTripleFault, type PanicLog } from "./guest-crash.ts";
@@ -14,6 +14,7 @@ import type {
 } from "./machine.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { resetWholePlatform } from "./platform-reset.ts";
+import type { SavedStates } from "./saved-states.ts";
 import { createScreen } from "./screen.ts";
 import { createSerialPort, type SerialPort } from "./serial-port.ts";
 import { silenceSoundErrors } from "./sound.ts";
@@ -38,6 +39,8 @@ export class V86Machine implements Machine {
   private currentError: MachineError | undefined;
   private goal: Goal = "paused";
   private line: Promise<unknown> = Promise.resolve();
+  /** Saves, loads and deletions of states, one after the other; the line goes on while a state is written. */
+  private saves: Promise<unknown> = Promise.resolve();
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private readonly changes = createChangeNotifier();
@@ -47,6 +50,7 @@ export class V86Machine implements Machine {
     private readonly emulator: V86Emulator,
     readonly configuration: Readonly<MachineConfiguration>,
     private readonly drives: MachineDrives,
+    private readonly states: SavedStates,
     private readonly screenContainer: HTMLElement | undefined,
     panics: PanicLog,
   ) {
@@ -156,6 +160,41 @@ export class V86Machine implements Machine {
     });
   }
 
+  async save(name: string, options: { onProgress?: (fraction: number) => void } = {}): Promise<void> {
+    const turn = this.saves.then(async () => {
+      const write = await this.inLine(() => this.standingStill(() => this.states.begin(name)));
+      await write(options.onProgress);
+    });
+    this.saves = turn.catch(() => undefined);
+    await turn;
+  }
+
+  async load(idOrName: string): Promise<void> {
+    const turn = this.saves.then(() =>
+      this.inLine(async () => {
+        const state = await this.states.read(idOrName);
+        await this.stopProcessor();
+        this.drives.cancel();
+        await this.states.apply(idOrName, state);
+        this.serial.clearInput();
+        if (!state) this.emulator.v86.cpu.reboot_internal();
+        await this.run();
+      }),
+    );
+    this.saves = turn.catch(() => undefined);
+    await turn;
+  }
+
+  snapshots(): readonly Qcow2Snapshot[] {
+    return this.states.list();
+  }
+
+  async deleteSnapshot(idOrName: string): Promise<void> {
+    const turn = this.saves.then(() => this.states.delete(idOrName));
+    this.saves = turn.catch(() => undefined);
+    await turn;
+  }
+
   async flush(): Promise<void> {
     await this.drives.flush();
   }
@@ -171,6 +210,19 @@ export class V86Machine implements Machine {
   close(): Promise<void> {
     this.closing ??= this.destroy();
     return this.closing;
+  }
+
+  /** Does something while the processor stands still and no disk request is under way; then goes on. */
+  private async standingStill<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.state !== "running" && this.state !== "paused")
+      throw new ByreError("INVALID_ARGUMENT", `A machine that is ${this.state} has no state to save.`);
+    const wasRunning = this.state === "running";
+    if (wasRunning) await this.reach("paused");
+    try {
+      return await work();
+    } finally {
+      if (wasRunning) await this.run();
+    }
   }
 
   /** Stops the processor, lets the disks come to rest, flushes. The quiet that states are saved in. */

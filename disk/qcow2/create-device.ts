@@ -242,6 +242,10 @@ class Device implements Qcow2Device {
     return this.inTurn(() => dropUnfinished(this.core));
   }
 
+  dropVmState(vmStateBytes: number): Promise<void> {
+    return this.inTurn(() => dropVmState(this.core, vmStateBytes));
+  }
+
   makeEmpty(): Promise<void> {
     return this.inTurn(async () => {
       await makeEmpty(this.core);

@@ -119,6 +119,12 @@ export interface Qcow2Device extends BlockDevice {
   /** Drops what a crash left of saves that were not finished. */
   dropUnfinishedStates(): Promise<void>;
 
+  /**
+   * Lets go of VM state that applying a snapshot brought back: whoever has read it from the snapshot does not
+   * need it in the disk, and the next snapshot would only copy it.
+   */
+  dropVmState(vmStateBytes: number): Promise<void>;
+
   /** Drops every cluster of the disk: it reads as what is behind it. Snapshots stay. */
   makeEmpty(): Promise<void>;
 }
