@@ -4,6 +4,9 @@ import { chromiumArguments, chromiumPath } from "./disk/testing/chromium.ts";
 
 const executablePath = chromiumPath();
 
+/** Only for a test that hangs: how long one takes depends on what else the machine does. */
+const testTimeout = 30_000;
+
 /**
  * Two projects: `node` for what runs anywhere, `browser` for what only a browser can show (IndexedDB that
  * reaches a disk, fetch that obeys CORS). A test says which it is by its name, `*.browser.test.ts`.
@@ -14,6 +17,7 @@ export default defineConfig({
       {
         test: {
           name: "node",
+          testTimeout,
           environment: "node",
           include: ["**/*.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "**/*.browser.test.{ts,tsx}", "e2e/**", "dist/**"],
@@ -25,6 +29,7 @@ export default defineConfig({
         optimizeDeps: { include: ["@hpcc-js/wasm-zstd", "fast-check", "idb", "pako", "v86"] },
         test: {
           name: "browser",
+          testTimeout,
           include: ["**/*.browser.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "e2e/**", "dist/**"],
           globalSetup: ["disk/testing/http-test-setup.ts"],

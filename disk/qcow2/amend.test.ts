@@ -175,6 +175,16 @@ describe.skipIf(!hasQemu)("an image changed in place", () => {
     expect((await device.blockStatus(4 * MIB, 2 * MIB)).allocated).toBe(true);
   });
 
+  test.each(["metadata", "falloc", "full"] as const)(
+    "given room with subclusters shows what is behind it (%s)",
+    async (preallocation) => {
+      base("base.raw", MIB);
+      const backing = { name: "base.raw", format: "raw" };
+      const { file, device } = await make({ preallocation, extendedL2: true, backing });
+      await expectBytes(file, device, grown(bases["base.raw"] as Uint8Array, 4 * MIB));
+    },
+  );
+
   test.each([1, 2, 4, 8, 16, 32, 64])("takes refcounts of %i bits", async (refcountBits) => {
     const { file, device } = await make({ clusterSizeBytes: 4096 });
     await device.write(10_000, new Uint8Array(1_000_000).fill(1));

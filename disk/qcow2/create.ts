@@ -22,7 +22,7 @@ import {
 import { parseHeader } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
 import { openCipher } from "./open-cipher.ts";
-import { preallocate, writeZeroData } from "./preallocate.ts";
+import { preallocate } from "./preallocate.ts";
 import { writeRefcount } from "./refcount-entry.ts";
 import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import { viewOf, writeU64 } from "./u64.ts";
@@ -102,8 +102,7 @@ async function giveRoom(
     async () => {},
     () => file.flush(),
   );
-  await preallocate(core, 0, header.sizeBytes);
-  if (options.preallocation !== "metadata") await writeZeroData(core, 0, header.sizeBytes);
+  await preallocate(core, 0, header.sizeBytes, options.preallocation !== "metadata");
   await file.flush();
 }
 

@@ -4,21 +4,28 @@ import { WHOLE_CLUSTER } from "./l2-entry.ts";
 import { entryAt, setPlainEntry } from "./mapping.ts";
 import { untilReady } from "./needs.ts";
 
-/** Zeros are written in pieces of this many bytes. */
-const ZEROS_BYTES = 512 * 1024;
-/** And flushed after this many. */
+/** What is written and not flushed is in memory. */
 const FLUSH_BYTES = 32 * 1024 * 1024;
-/** Clusters given room in one step. */
+/** Most clusters given room in one step, and most bytes of them. */
 const MAX_CLUSTERS = 1024;
+const MAX_STEP_BYTES = 16 * 1024 * 1024;
 
 /**
  * Gives a range of the disk room in the file, so that writing to it later needs none. The bytes read as
  * zeros. Clusters that are stored already stay as they are.
  *
  * @param endBytes a cluster's end, or the disk's.
+ * @param write writes zeros to the clusters, so that the host has room for them too; else the file only
+ *   becomes so long.
  */
-export async function preallocate(core: Qcow2Core, startBytes: number, endBytes: number): Promise<void> {
-  for (let at = startBytes; at < endBytes; )
+export async function preallocate(
+  core: Qcow2Core,
+  startBytes: number,
+  endBytes: number,
+  write: boolean,
+): Promise<void> {
+  for (let at = startBytes; at < endBytes; ) {
+    if (core.image.file.dirtyBytes > FLUSH_BYTES) await core.flush();
     at += await untilReady((needs) => {
       const { image, entries, allocator } = core;
       const { clusterSizeBytes } = image;
@@ -26,7 +33,7 @@ export async function preallocate(core: Qcow2Core, startBytes: number, endBytes:
       if (!place) return undefined;
       const first = at - (at % clusterSizeBytes);
       const count = Math.min(
-        MAX_CLUSTERS,
+        Math.min(MAX_CLUSTERS, Math.max(1, MAX_STEP_BYTES / clusterSizeBytes)),
         place.entriesLeft,
         Math.ceil((endBytes - first) / clusterSizeBytes),
       );
@@ -40,13 +47,13 @@ export async function preallocate(core: Qcow2Core, startBytes: number, endBytes:
       const changes = entries.countChanges(free, []);
       allocator.check(changes, needs);
       entries.check(place, count, needs);
-      const inFile = free.filter((index) => index * clusterSizeBytes < image.file.sizeBytes);
-      for (const index of inFile)
+      const zeroed = free.filter((index) => write || index * clusterSizeBytes < image.file.sizeBytes);
+      for (const index of zeroed)
         image.tables.checkWritable(index * clusterSizeBytes, clusterSizeBytes, needs);
       if (needs.length > 0) return undefined;
       // What was there before must not show; past the end of the file there is nothing.
       const zeros = new Uint8Array(clusterSizeBytes);
-      for (const index of inFile) image.file.write(index * clusterSizeBytes, zeros, WriteStage.DATA);
+      for (const index of zeroed) image.file.write(index * clusterSizeBytes, zeros, WriteStage.DATA);
       const end = Math.max(0, ...free.map((index) => (index + 1) * clusterSizeBytes));
       if (end > image.file.sizeBytes) image.file.truncate(end);
       empty.forEach((i, k) => {
@@ -65,20 +72,5 @@ export async function preallocate(core: Qcow2Core, startBytes: number, endBytes:
       allocator.apply(changes);
       return Math.min(first + count * clusterSizeBytes, endBytes) - at;
     });
-}
-
-/** Writes zeros as data, whatever the range was before. */
-export async function writeZeroData(core: Qcow2Core, startBytes: number, endBytes: number): Promise<void> {
-  const zeros = new Uint8Array(ZEROS_BYTES);
-  let unflushed = 0;
-  for (let at = startBytes; at < endBytes; ) {
-    const piece = zeros.subarray(0, Math.min(zeros.length, endBytes - at));
-    const written = await untilReady((needs) => core.writer.tryWriteRun(at, piece, needs));
-    at += written;
-    unflushed += written;
-    // What is not flushed is in memory.
-    if (unflushed < FLUSH_BYTES) continue;
-    await core.flush();
-    unflushed = 0;
   }
 }

@@ -5,7 +5,7 @@ import type { Qcow2Core } from "./core.ts";
 import { ENTRY_BYTES, ExtensionMagic, MAX_L1_BYTES, SECTOR_BYTES } from "./format.ts";
 import { decodeTableOffset } from "./l2-entry.ts";
 import { type Need, untilReady } from "./needs.ts";
-import { preallocate, writeZeroData } from "./preallocate.ts";
+import { preallocate } from "./preallocate.ts";
 import { viewOf } from "./u64.ts";
 
 export interface ResizeOptions {
@@ -59,8 +59,7 @@ async function grow(
   if (l1Entries > image.l1Entries) await growL1(core, l1Entries);
   await zeroPastEnd(core, sizeBytes);
   await setSize(core, sizeBytes);
-  if (preallocation !== "off") await preallocate(core, oldBytes, sizeBytes);
-  if (preallocation === "falloc" || preallocation === "full") await writeZeroData(core, oldBytes, sizeBytes);
+  if (preallocation !== "off") await preallocate(core, oldBytes, sizeBytes, preallocation !== "metadata");
 }
 
 /** A longer L1 table, in clusters of its own; the header then points to it. */
