@@ -50,6 +50,24 @@ test("when the page hides, a commit is under way before the event is over", asyn
   await page.waitForFunction(() => window.byre.machine?.stats().dirtyBytes === 0);
 });
 
+test("a machine saved in the page goes on from there after a reload", async ({ page, images }) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage() });
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `W${hex(SECTOR)}5A`)).toMatch(/^=/);
+  await page.evaluate(() => window.byre.machine?.save("here"));
+  expect(await ask(page, `W${hex(SECTOR)}A5`)).toMatch(/^=/);
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  const saved = await page.evaluate(() => window.byre.machine?.snapshots());
+  expect(saved).toMatchObject([{ name: "here" }]);
+  expect(saved?.[0]?.stateBytes).toBeGreaterThan(32 * 1024 * 1024);
+  await page.evaluate(() => window.byre.machine?.load("here"));
+  expect(await ask(page, `R${hex(SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x5a))}`);
+  await page.evaluate(() => window.byre.machine?.deleteSnapshot("here"));
+  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toEqual([]);
+});
+
 test("a machine can be paused, reset, switched off and started again", async ({ page, images }) => {
   images.files.set("guest.qcow2", { bytes: await guestImage() });
   await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);

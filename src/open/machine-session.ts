@@ -25,6 +25,16 @@ export interface SessionStats {
   readonly commits: number;
 }
 
+/** One saved state of a machine. */
+export interface SavedState {
+  readonly id: string;
+  readonly name: string;
+  /** Milliseconds since 1970. */
+  readonly savedAt: number;
+  /** Memory and devices; 0 for a snapshot of the disk alone. */
+  readonly stateBytes: number;
+}
+
 /** A machine on the page, with all that belongs to it; `window.byre.machine` is this. */
 export interface MachineSession {
   /** Undefined for a machine that is thrown away. */
@@ -48,6 +58,13 @@ export interface MachineSession {
   /** After an I/O error: makes the failed requests again and goes on. */
   retry(): Promise<void>;
   flush(): Promise<void>;
+  /** Saves the running machine in its image, under a name; it stops only for a moment. */
+  save(name: string, options?: { onProgress?: (fraction: number) => void }): Promise<void>;
+  /** Puts machine and disk back to a saved state; what they are now is gone. */
+  load(idOrName: string): Promise<void>;
+  /** The saved states, oldest first. */
+  snapshots(): SavedState[];
+  deleteSnapshot(idOrName: string): Promise<void>;
   stats(): SessionStats;
   /** How much of the files that come over HTTP was fetched. */
   fetched(): { readonly httpBytes: number; readonly totalBytes: number };
@@ -160,6 +177,16 @@ export function createSession(parts: SessionParts): MachineSession {
       await goOn();
     },
     flush: () => machine.flush(),
+    save: (stateName, options) => machine.save(stateName, options),
+    load: (idOrName) => machine.load(idOrName),
+    snapshots: () =>
+      machine.snapshots().map((snapshot) => ({
+        id: snapshot.id,
+        name: snapshot.name,
+        savedAt: snapshot.dateSeconds * 1000 + Math.floor(snapshot.dateNanoseconds / 1_000_000),
+        stateBytes: snapshot.vmStateBytes,
+      })),
+    deleteSnapshot: (idOrName) => machine.deleteSnapshot(idOrName),
     stats() {
       const http = disk.remote.map((file) => file.stats());
       return {
