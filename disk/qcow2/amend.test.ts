@@ -175,6 +175,21 @@ describe.skipIf(!hasQemu)("an image changed in place", () => {
     expect((await device.blockStatus(4 * MIB, 2 * MIB)).allocated).toBe(true);
   });
 
+  test.each([2, 3] as const)(
+    "given room while it is encrypted reads as zeros (version %i)",
+    async (version) => {
+      for (const preallocation of ["metadata", "full"] as const) {
+        const file = createMemoryFile({ name: "disk.qcow2" });
+        await createQcow2(file, { sizeBytes: MIB, version, preallocation, encryption: { password: "p" } });
+        const device = await openQcow2(file, { password: "p" });
+        expect((await bytesOf(device)).every((byte) => byte === 0)).toBe(true);
+        const path = bench.put("disk.qcow2", file.toBytes());
+        const spec = `driver=qcow2,encrypt.key-secret=s,file.filename=${path}`;
+        qemuIo(spec, ["read -P 0 0 1M"], ["--object", "secret,id=s,data=p", "--image-opts"]);
+      }
+    },
+  );
+
   test.each(["metadata", "falloc", "full"] as const)(
     "given room with subclusters shows what is behind it (%s)",
     async (preallocation) => {

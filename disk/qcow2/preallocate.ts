@@ -47,25 +47,35 @@ export async function preallocate(
       const changes = entries.countChanges(free, []);
       allocator.check(changes, needs);
       entries.check(place, count, needs);
-      const zeroed = free.filter((index) => write || index * clusterSizeBytes < image.file.sizeBytes);
-      for (const index of zeroed)
+      const mustWrite = write || (image.cipher !== undefined && !image.hasZeroClusters);
+      // What was there before must not show; past the end of the file there is nothing.
+      const fileBytes = image.file.sizeBytes;
+      const isWritten = (index: number) => mustWrite || index * clusterSizeBytes < fileBytes;
+      for (const index of free.filter(isWritten))
         image.tables.checkWritable(index * clusterSizeBytes, clusterSizeBytes, needs);
       if (needs.length > 0) return undefined;
-      // What was there before must not show; past the end of the file there is nothing.
       const zeros = new Uint8Array(clusterSizeBytes);
-      for (const index of zeroed) image.file.write(index * clusterSizeBytes, zeros, WriteStage.DATA);
+      // Encrypted, zeros are not what reads as zeros: where the version can, the entries say so.
+      const sayZeros = image.cipher !== undefined && image.hasZeroClusters;
+      free.forEach((index, k) => {
+        if (!isWritten(index)) return;
+        const bytes = zeros.slice();
+        if (!sayZeros) image.cipher?.encrypt(first + (empty[k] ?? 0) * clusterSizeBytes, bytes);
+        image.file.write(index * clusterSizeBytes, bytes, WriteStage.DATA);
+      });
       const end = Math.max(0, ...free.map((index) => (index + 1) * clusterSizeBytes));
       if (end > image.file.sizeBytes) image.file.truncate(end);
       empty.forEach((i, k) => {
         // With subclusters none is stored yet: the room alone is taken.
-        const allocated = image.extendedL2 ? 0 : WHOLE_CLUSTER;
+        const allocated = image.extendedL2 || sayZeros ? 0 : WHOLE_CLUSTER;
+        const zeroBits = sayZeros && !image.extendedL2 ? WHOLE_CLUSTER : 0;
         const hostOffsetBytes = (free[k] ?? 0) * clusterSizeBytes;
         setPlainEntry(image, place, i, {
           kind: "plain",
           hostOffsetBytes,
           copied: true,
           allocated,
-          zeros: 0,
+          zeros: zeroBits,
         });
       });
       entries.write(place, count);
