@@ -26,7 +26,12 @@ async function lastCounted(image: Qcow2Image): Promise<number> {
     if (offset + clusterSizeBytes > file.sizeBytes) return file.sizeBytes;
     const block = new Uint8Array(clusterSizeBytes);
     await file.read(offset, block);
-    for (let i = countsPerBlock - 1; i >= 0; i--)
+    // Most of a block is zeros: entry by entry it would be a million looks for wide clusters.
+    let lastByte = block.length - 1;
+    while (lastByte >= 0 && block[lastByte] === 0) lastByte--;
+    if (lastByte < 0) continue;
+    const after = Math.ceil(((lastByte + 1) * 8) / 2 ** refcountOrder);
+    for (let i = after - 1; i >= 0; i--)
       if (readRefcount(block, i, refcountOrder) > 0)
         return (blockIndex * countsPerBlock + i) * clusterSizeBytes;
   }
