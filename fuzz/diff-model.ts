@@ -66,9 +66,8 @@ export function pickShape(random: Random): DiffShape {
     compression: is3 && random.chance(0.5) ? "zstd" : "zlib",
     extendedL2,
     lazyRefcounts: is3 && random.chance(0.2),
-    // Version 2 has no zero clusters: what QEMU gave room for and never encrypted, it decrypts to noise.
-    preallocation:
-      random.chance(0.15) && (!backing || extendedL2) && !(encrypted && !is3) ? "metadata" : "off",
+    // What QEMU gave room for and never encrypted, it decrypts to noise; we say zeros.
+    preallocation: random.chance(0.15) && (!backing || extendedL2) && !encrypted ? "metadata" : "off",
     encrypted,
     sizeBytes,
     backing,
