@@ -5,23 +5,23 @@
 export class ClusterFingerprints {
   private readonly prints = new Map<number, string>();
 
-  set(clusterIndex: number, bytes: Uint8Array): void {
-    this.prints.set(clusterIndex, fingerprint(bytes));
+  set(clusterIndex: number, print: string): void {
+    this.prints.set(clusterIndex, print);
   }
 
   /** Every whole cluster of a range. */
   addAll(offsetBytes: number, bytes: Uint8Array, clusterSizeBytes: number): void {
     for (let at = 0; at + clusterSizeBytes <= bytes.length; at += clusterSizeBytes)
-      this.set((offsetBytes + at) / clusterSizeBytes, bytes.subarray(at, at + clusterSizeBytes));
+      this.set((offsetBytes + at) / clusterSizeBytes, fingerprint(bytes.subarray(at, at + clusterSizeBytes)));
   }
 
-  has(clusterIndex: number, bytes: Uint8Array): boolean {
-    return this.prints.get(clusterIndex) === fingerprint(bytes);
+  has(clusterIndex: number, print: string): boolean {
+    return this.prints.get(clusterIndex) === print;
   }
 }
 
 /** Four lanes of 32 bits, each mixed with odd constants of its own (as MurmurHash3 mixes). */
-function fingerprint(bytes: Uint8Array): string {
+export function fingerprint(bytes: Uint8Array): string {
   const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
   let a = 0x239b961b;
   let b = 0x6c8e9cf5;

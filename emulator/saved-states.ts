@@ -8,7 +8,7 @@ import {
 } from "../disk/index.ts";
 import type { MachineConfiguration, MachineDisks } from "./machine.ts";
 import { guestMemory, restoreDevices } from "./machine-memory.ts";
-import { ClusterFingerprints } from "./saved-clusters.ts";
+import { ClusterFingerprints, fingerprint } from "./saved-clusters.ts";
 import { type CapturedState, CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts";
 import { MAX_HEADER_BYTES, parseStateHeader, type StateHeader } from "./state-format.ts";
 import type { V86Emulator } from "./v86-internals.ts";
@@ -135,9 +135,10 @@ export class SavedStates {
     const prints = new ClusterFingerprints();
     const parent = this.parent();
     for (const [done, { index, bytes }] of state.clusters.entries()) {
-      prints.set(index, bytes);
+      const print = fingerprint(bytes);
+      prints.set(index, print);
       const shared =
-        parent?.prints.has(index, bytes) === true && (await writer.share(index, parent.snapshot));
+        parent?.prints.has(index, print) === true && (await writer.share(index, parent.snapshot));
       if (!shared) {
         const packed = disk.image.cipher ? undefined : disk.image.codec.compress(bytes, COMPRESSION_LEVEL);
         const pays = packed !== undefined && packed.length < bytes.length * (1 - LEAST_SAVING);

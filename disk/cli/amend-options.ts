@@ -1,6 +1,6 @@
 import type { AmendOptions } from "../qcow2/amend.ts";
 import { CompatibleFeature } from "../qcow2/format.ts";
-import type { Qcow2Header } from "../qcow2/header.ts";
+import { hasFeature, type Qcow2Header } from "../qcow2/header.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import { asksForHelp, parseOptionString, parseSwitch } from "./option-string.ts";
 import { parseSize } from "./sizes.ts";
@@ -49,7 +49,7 @@ export function parseAmendOptions(lists: readonly string[], header: Qcow2Header)
 function consistent(options: AmendOptions, header: Qcow2Header): AmendOptions {
   const version = options.version ?? header.version;
   if (version === 3) return options;
-  const isLazy = ((header.compatibleFeatures >> BigInt(CompatibleFeature.LAZY_REFCOUNTS)) & 1n) === 1n;
+  const isLazy = hasFeature(header.compatibleFeatures, CompatibleFeature.LAZY_REFCOUNTS);
   if (options.lazyRefcounts)
     throw failed(
       "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)",

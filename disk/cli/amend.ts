@@ -13,7 +13,7 @@ import { ExitCode, ExitError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import type { OpenImageOptions } from "./open-image.ts";
 import { openQcow2Image } from "./open-qcow2.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import { startProgress } from "./progress.ts";
 
 export interface AmendCommandOptions extends OpenImageOptions {
@@ -64,7 +64,7 @@ export async function amend(spec: string | undefined, options: AmendCommandOptio
     {
       ...options,
       writable: true,
-      onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+      onWarning: warningsTo(out),
     },
     "Format driver 'raw' does not support option amendment",
   );

@@ -127,7 +127,6 @@ export async function copyAbove(
   const top = above[0]?.device;
   if (!top) return;
   const buffer = new Uint8Array(BUFFER_BYTES);
-  let unflushed = 0;
   for (let at = 0; at < top.sizeBytes; ) {
     step(at / top.sizeBytes);
     const { kind, lengthBytes } = await nextPiece(above, at);
@@ -136,12 +135,8 @@ export async function copyAbove(
       const bytes = buffer.subarray(0, lengthBytes);
       await top.read(at, bytes);
       await base.device.write(at, bytes);
-      unflushed += lengthBytes;
     }
-    if (unflushed >= FLUSH_BYTES) {
-      await base.device.flush();
-      unflushed = 0;
-    }
+    if (base.device.dirtyBytes >= FLUSH_BYTES) await base.device.flush();
     at += lengthBytes;
   }
   await base.device.flush();

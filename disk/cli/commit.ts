@@ -6,7 +6,7 @@ import { ExitCode, ExitError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { chainOf, isQcow2 } from "./map-chain.ts";
 import { type OpenImageOptions, openImage } from "./open-image.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import { startProgress } from "./progress.ts";
 
 export interface CommitOptions extends OpenImageOptions {
@@ -47,7 +47,7 @@ export function createCommand(out: Out): Command {
 /** Writes an image into what is behind it. The image keeps all it has until the last byte of that is durable. */
 export async function commit(spec: string, options: CommitOptions, out: Out): Promise<void> {
   checkCacheMode(options.cache);
-  const warn = { onWarning: (message: string) => out.err(`byre: warning: ${message}\n`) };
+  const warn = { onWarning: warningsTo(out) };
   const { device } = await openImage(spec, { ...options, ...warn, writable: true });
   let phase: "copying" | "copied" = "copying";
   try {

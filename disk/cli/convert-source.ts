@@ -1,5 +1,4 @@
 import { closeSync, openSync, statSync } from "node:fs";
-import type { BlockDevice } from "../block-device.ts";
 import type { DirectLayer } from "./convert-jobs.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import { type ChainLayer, chainOf } from "./map-chain.ts";
@@ -133,13 +132,6 @@ interface SourcePart {
   layers: ChainLayer[];
   /** Its size in whole sectors. */
   readonly diskBytes: number;
-}
-
-/** The source's own format has clusters; a copy in steps of them reads none twice. */
-export function alignmentOf(
-  device: BlockDevice & { readonly info?: { readonly clusterSizeBytes: number } },
-): number {
-  return device.info?.clusterSizeBytes ?? SECTOR_BYTES;
 }
 
 async function closeParts(parts: readonly SourcePart[]): Promise<void> {

@@ -14,7 +14,7 @@ import type { IoCommand, IoContext } from "./io-command.ts";
 import { findIoCommand, ioHelp, ioUsageLine } from "./io-commands.ts";
 import { checkDiscardMode, IoFailure, IoUsage } from "./io-text.ts";
 import { openImage } from "./open-image.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 
 /** What C's library calls the failures that programs look for in qemu-io's output. */
 const ERROR_TEXT: Partial<Record<ByreErrorCode, string>> = {
@@ -95,7 +95,7 @@ export async function io(
       : await openImage(file, {
           ...imageOptionsOf(values),
           writable: !values.readOnly,
-          onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+          onWarning: warningsTo(out),
         });
   const context = opened && {
     device: opened.device,

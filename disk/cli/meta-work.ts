@@ -7,7 +7,7 @@ import { ExitCode, ExitError } from "./exit.ts";
 import { parseImageSpec, requestedFormat } from "./image-spec.ts";
 import { openFileSpec } from "./open-file.ts";
 import type { OpenImageOptions } from "./open-image.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
 import { qemuJson } from "./qemu-json.ts";
 import { readHeader } from "./read-header.ts";
@@ -140,7 +140,7 @@ async function changeMetadata(
       ...options,
       writable: true,
       noBacking: true,
-      onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+      onWarning: warningsTo(out),
     },
     `${spec}: ${NOT_QCOW2}`,
   );

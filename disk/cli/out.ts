@@ -16,3 +16,8 @@ export function processOut(): Out {
     isTerminal: process.stderr.isTTY === true,
   };
 }
+
+/** Tells of what is no error and yet should be known. */
+export function warningsTo(out: Out): (message: string) => void {
+  return (message) => out.err(`byre: warning: ${message}\n`);
+}

@@ -73,7 +73,6 @@ export async function writeDifferences(
   const oldBuffer = new Uint8Array(BUFFER_BYTES);
   const newBuffer = new Uint8Array(BUFFER_BYTES);
   const oldBytes = old?.sizeBytes ?? 0;
-  let unflushed = 0;
   for (let at = 0; at < overlay.sizeBytes; ) {
     step(at / overlay.sizeBytes);
     const status = await overlay.blockStatus(at, Math.min(BUFFER_BYTES, overlay.sizeBytes - at));
@@ -87,12 +86,8 @@ export async function writeDifferences(
       for (const { start, end } of differences(before, after)) {
         if (at >= oldBytes) await overlay.writeZeroes(at + start, end - start);
         else await overlay.write(at + start, before.subarray(start, end));
-        unflushed += end - start;
       }
-      if (unflushed >= FLUSH_BYTES) {
-        await overlay.flush();
-        unflushed = 0;
-      }
+      if (overlay.dirtyBytes >= FLUSH_BYTES) await overlay.flush();
     }
     at += lengthBytes;
   }

@@ -7,7 +7,7 @@ import { interruptible } from "./interrupt.ts";
 import { isQcow2 } from "./map-chain.ts";
 import type { OpenImageOptions } from "./open-image.ts";
 import { openImage } from "./open-image.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import { startProgress } from "./progress.ts";
 import { openNewBacking, writeDifferences } from "./rebase-copy.ts";
 
@@ -65,7 +65,7 @@ export async function rebase(spec: string, options: RebaseOptions, out: Out): Pr
     ...options,
     writable: true,
     noBacking: unsafe,
-    onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+    onWarning: warningsTo(out),
   });
   const { device } = image;
   const progress = startProgress(out, {

@@ -5,7 +5,7 @@ import { ExitCode, ExitError } from "./exit.ts";
 import { fillZeros } from "./fill-zeros.ts";
 import { interruptible } from "./interrupt.ts";
 import { type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import type { Preallocation } from "./qcow2-options.ts";
 import { parseSize } from "./sizes.ts";
 
@@ -58,7 +58,7 @@ export async function resize(
   const image = await openImage(spec, {
     ...options,
     writable: true,
-    onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+    onWarning: warningsTo(out),
   });
   const { device } = image;
   const leaves = () =>

@@ -9,7 +9,7 @@ import { interruptible } from "./interrupt.ts";
 import { openFileSpec } from "./open-file.ts";
 import type { OpenImageOptions } from "./open-image.ts";
 import { openQcow2Image } from "./open-qcow2.ts";
-import type { Out } from "./out.ts";
+import { type Out, warningsTo } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
 import { readHeader, readSnapshots } from "./read-header.ts";
 import { snapshotList } from "./snapshot-list.ts";
@@ -88,7 +88,7 @@ export async function snapshot(
       ...options,
       writable: true,
       noBacking: true,
-      onWarning: (message) => out.err(`byre: warning: ${message}\n`),
+      onWarning: warningsTo(out),
     },
     `Could not ${action.do} snapshot '${action.name}': only qcow2 images have snapshots`,
   );

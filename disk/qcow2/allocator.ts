@@ -4,10 +4,16 @@ import { ENTRY_BYTES } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { decodeTableOffset } from "./l2-entry.ts";
 import type { Need } from "./needs.ts";
-import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refcount-entry.ts";
+import {
+  maxRefcount,
+  readRefcount,
+  refcountBytes,
+  refcountsPerBlock,
+  writeRefcount,
+} from "./refcount-entry.ts";
 import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import type { TableSlice } from "./table-cache.ts";
-import { splitU64, viewOf, writeU64 } from "./u64.ts";
+import { bytesOf, splitU64, viewOf, writeU64 } from "./u64.ts";
 
 /** Refcount table entries hold the block's offset from bit 9 up. */
 const RESERVED_LO_MASK = 0x1ff;
@@ -36,7 +42,7 @@ export class Allocator {
 
   /** Clusters a refcount block counts. */
   private get countsPerBlock(): number {
-    return (this.image.clusterSizeBytes * 8) / 2 ** this.image.refcountOrder;
+    return refcountsPerBlock(this.image.clusterSizeBytes, this.image.refcountOrder);
   }
 
   /**
@@ -341,7 +347,7 @@ export class Allocator {
 
     const content = this.countedAsUsed(startIndex - firstIndex + blocks + tableClusters, lengthBytes);
     const table = content.slice(blocks * clusterSizeBytes);
-    table.set(new Uint8Array(image.refcountTable.buffer, image.refcountTable.byteOffset, oldBytes));
+    table.set(bytesOf(image.refcountTable));
     for (let block = 0; block < blocks; block++)
       writeU64(
         viewOf(table),

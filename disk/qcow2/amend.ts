@@ -3,7 +3,7 @@ import type { Qcow2Core } from "./core.ts";
 import { ENTRY_BYTES, IncompatibleFeature } from "./format.ts";
 import { changeHeader, withFeatureNames } from "./header-edit.ts";
 import type { Qcow2Image } from "./image.ts";
-import { decodeTableOffset } from "./l2-entry.ts";
+import { decodeTableOffset, isCompressed } from "./l2-entry.ts";
 import { untilReady } from "./needs.ts";
 import { changeRefcountWidth } from "./refcount-width.ts";
 import { resize } from "./resize.ts";
@@ -90,7 +90,7 @@ async function hasZeroClusters(image: Qcow2Image, l1: DataView, l1OffsetBytes: n
     image.checkClusterOffset(offset, "L1 entry", l1OffsetBytes + at);
     await image.file.read(offset, table);
     for (let entryAt = 0; entryAt < table.length; entryAt += ENTRY_BYTES)
-      if ((view.getUint32(entryAt) & 0x40000000) === 0 && view.getUint32(entryAt + 4) & 1) return true;
+      if (!isCompressed(view.getUint32(entryAt)) && view.getUint32(entryAt + 4) & 1) return true;
   }
   return false;
 }

@@ -2,6 +2,7 @@ import type { BlockFile } from "../block-file.ts";
 import { ByreError, type ByreErrorData } from "../errors.ts";
 import { AutoclearFeature, ExtensionMagic } from "./format.ts";
 import type { Qcow2Header } from "./header.ts";
+import { hasFeature } from "./header.ts";
 import { viewOf } from "./u64.ts";
 
 /** A persistent dirty bitmap, as the image's bitmap directory has it. */
@@ -62,7 +63,7 @@ export function findBitmapDirectory(header: Qcow2Header, fileName: string): Bitm
   const fail = failure(fileName, "the bitmaps extension");
   if (extension.data.length !== EXTENSION_BYTES)
     throw fail("length", extension.data.length, `it has ${EXTENSION_BYTES} bytes`);
-  if (((header.autoclearFeatures >> BigInt(AutoclearFeature.BITMAPS)) & 1n) === 0n) return undefined;
+  if (!hasFeature(header.autoclearFeatures, AutoclearFeature.BITMAPS)) return undefined;
   const view = viewOf(extension.data);
   const count = view.getUint32(0);
   if (view.getUint32(4) !== 0) throw fail("reserved field", view.getUint32(4), "it must be 0");

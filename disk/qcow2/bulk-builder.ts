@@ -3,7 +3,7 @@ import { ByreError } from "../errors.ts";
 import { ENTRY_BYTES, HeaderField, MAX_REFCOUNT_TABLE_BYTES, SECTOR_BYTES } from "./format.ts";
 import { parseHeader, type Qcow2Header } from "./header.ts";
 import { decodeTableOffset, encodeCompressedEntry, encodeCopiedEntry } from "./l2-entry.ts";
-import { maxRefcount, writeRefcount } from "./refcount-entry.ts";
+import { maxRefcount, refcountsPerBlock, writeRefcount } from "./refcount-entry.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
 /** Where a builder writes: at once, in any order. Nothing needs to be durable before the builder is finished. */
@@ -53,7 +53,7 @@ export class BulkBuilder {
   ) {
     this.clusterSizeBytes = header.clusterSizeBytes;
     this.l2Entries = this.clusterSizeBytes / ENTRY_BYTES;
-    this.countsPerBlock = (this.clusterSizeBytes * 8) / 2 ** header.refcountOrder;
+    this.countsPerBlock = refcountsPerBlock(this.clusterSizeBytes, header.refcountOrder);
     this.maxCount = Math.min(MAX_COUNT, maxRefcount(header.refcountOrder));
     this.nextCluster = Math.ceil(fileBytes / this.clusterSizeBytes);
     this.endBytes = this.nextCluster * this.clusterSizeBytes;

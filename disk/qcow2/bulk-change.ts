@@ -3,12 +3,13 @@ import { ByreError } from "../errors.ts";
 import type { Qcow2Core } from "./core.ts";
 import { addTree, CountDeltas } from "./count-deltas.ts";
 import { ENTRY_BYTES, HeaderField, IncompatibleFeature } from "./format.ts";
-import { hasIncompatible, type Qcow2Image } from "./image.ts";
-import { decodeTableOffset, isCopied } from "./l2-entry.ts";
+import { hasIncompatible } from "./header.ts";
+import type { Qcow2Image } from "./image.ts";
+import { decodeTableOffset, isCompressed, isCopied } from "./l2-entry.ts";
 import { untilReady } from "./needs.ts";
 import { maxRefcount, readRefcount, refcountBytes, writeRefcount } from "./refcount-entry.ts";
 import { TablePatch } from "./table-patch.ts";
-import { viewOf } from "./u64.ts";
+import { bytesOf, viewOf } from "./u64.ts";
 
 const DIRTY_BIT = 1n << BigInt(IncompatibleFeature.DIRTY);
 
@@ -111,7 +112,7 @@ async function letGo(core: Qcow2Core, deltas: CountDeltas, active: TableTree): P
   const { image } = core;
   const second = new PlannedPatch(image, deltas);
   // The flags of the table as it is now: guest writes may have come between.
-  const l1 = new Uint8Array(image.l1.buffer, image.l1.byteOffset, image.l1.byteLength).slice();
+  const l1 = bytesOf(image.l1).slice();
   const now = active.l1.byteLength === 0 ? active : { l1: viewOf(l1), l1OffsetBytes: image.l1OffsetBytes };
   await second.plan(undefined, now, { raise: false, lower: true });
   await untilReady((needs) => {
@@ -124,8 +125,9 @@ async function letGo(core: Qcow2Core, deltas: CountDeltas, active: TableTree): P
 
 /** Once what was let go is durable too, the counts are right. */
 async function clearDirty(image: Qcow2Image): Promise<void> {
-  await image.loadHeader();
-  image.setIncompatibleFeatures(image.header.incompatibleFeatures & ~DIRTY_BIT);
+  await image.whenHeaderReady(() =>
+    image.setIncompatibleFeatures(image.header.incompatibleFeatures & ~DIRTY_BIT),
+  );
 }
 
 /** What is kept in memory of tables and counts is read again. */
@@ -138,14 +140,14 @@ function forget({ image, allocator, compressed, reader }: Qcow2Core): void {
 
 async function setDirty(image: Qcow2Image): Promise<void> {
   if (hasIncompatible(image.header, IncompatibleFeature.DIRTY)) return;
-  await image.loadHeader();
-  const before = image.header.incompatibleFeatures;
-  image.setIncompatibleFeatures(before | DIRTY_BIT);
+  await image.whenHeaderReady(() =>
+    image.setIncompatibleFeatures(image.header.incompatibleFeatures | DIRTY_BIT),
+  );
   try {
     await image.file.flush();
   } catch (error) {
     // It must be durable before anything that relies on it.
-    image.setIncompatibleFeatures(before);
+    image.setIncompatibleFeatures(image.header.incompatibleFeatures & ~DIRTY_BIT);
     throw error;
   }
 }
@@ -155,14 +157,12 @@ class PlannedPatch {
   readonly patch: TablePatch;
   /** COPIED flags of the active L1 table, to be taken over in memory with the patch. */
   private readonly l1Flags: { at: number; copied: boolean }[] = [];
-  private readonly countsPerBlock: number;
 
   constructor(
     private readonly image: Qcow2Image,
     private readonly deltas: CountDeltas,
   ) {
     this.patch = new TablePatch(image.file, image.clusterSizeBytes);
-    this.countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
   }
 
   /**
@@ -240,7 +240,7 @@ class PlannedPatch {
       for (let entryAt = 0; entryAt < clusterSizeBytes; entryAt += entryBytes) {
         const hi = view.getUint32(entryAt);
         // Compressed clusters have no such flag.
-        if (hi & 0x40000000) continue;
+        if (isCompressed(hi)) continue;
         const hostOffset = decodeTableOffset(hi, view.getUint32(entryAt + 4));
         if (hostOffset === 0) continue;
         const wantedHere = await this.wantsFlag(hi, hostOffset, parts);
@@ -272,22 +272,16 @@ class PlannedPatch {
 
   /** Loads the refcount block of a cluster into the patch. */
   private async findBlock(index: number): Promise<{ blockOffset: number; inBlock: number }> {
-    const { image, patch, countsPerBlock } = this;
-    const blockIndex = Math.floor(index / countsPerBlock);
-    const at = blockIndex * ENTRY_BYTES;
-    const { refcountTable } = image;
-    const blockOffset =
-      at < refcountTable.byteLength
-        ? decodeTableOffset(refcountTable.getUint32(at), refcountTable.getUint32(at + 4))
-        : 0;
+    const { image, patch } = this;
+    const {
+      blockOffsetBytes: blockOffset,
+      indexInBlock: inBlock,
+      entryOffsetBytes,
+    } = image.findRefcountBlock(index);
     if (blockOffset === 0)
-      throw image.corrupt(
-        `cluster ${index} is used but no refcount block counts it`,
-        image.refcountTableOffsetBytes + at,
-      );
-    image.checkClusterOffset(blockOffset, "refcount table entry", image.refcountTableOffsetBytes + at);
+      throw image.corrupt(`cluster ${index} is used but no refcount block counts it`, entryOffsetBytes);
     if (!patch.isLoaded(blockOffset)) await patch.load(blockOffset, image.clusterSizeBytes);
-    return { blockOffset, inBlock: index - blockIndex * countsPerBlock };
+    return { blockOffset, inBlock };
   }
 }
 

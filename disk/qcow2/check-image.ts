@@ -14,7 +14,7 @@ import {
   MIN_EXTENDED_CLUSTER_BITS,
   SECTOR_BYTES,
 } from "./format.ts";
-import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
+import { hasIncompatible, hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
 import { viewOf } from "./u64.ts";
 
 /**
@@ -90,7 +90,7 @@ export async function openForCheck(file: BlockFile): Promise<CheckedImage> {
   const l1OffsetBytes = tableOffset("l1_table_offset", HeaderField.L1_OFFSET, header.l1Entries * ENTRY_BYTES);
   const refcountTable = new Uint8Array(tableBytes);
   await readPadded(file, refcountTableOffsetBytes, refcountTable);
-  const l2EntryBytes = hasFeature(header, IncompatibleFeature.EXTENDED_L2) ? 16 : 8;
+  const l2EntryBytes = hasIncompatible(header, IncompatibleFeature.EXTENDED_L2) ? 16 : 8;
   const l1Needed = Math.ceil(header.sizeBytes / (clusterSizeBytes * (clusterSizeBytes / l2EntryBytes)));
   if (header.l1Entries < l1Needed)
     throw corrupt(
@@ -138,10 +138,6 @@ export async function readPadded(file: BlockFile, offsetBytes: number, target: U
   if (available === 0) return;
   const part = available === target.length ? target : target.subarray(0, available);
   if (!file.readNow(offsetBytes, part)) await file.read(offsetBytes, part);
-}
-
-export function hasFeature(header: Qcow2Header, bit: number): boolean {
-  return ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
 }
 
 /** The first cluster, filled up with zeros where the file is shorter. */
@@ -194,19 +190,22 @@ function checkUnderstood(header: Qcow2Header, fileName: string): void {
         );
     refuse("UNSUPPORTED_FEATURE", `needs a feature that is not known here: ${names.join(", ")}`);
   }
-  if (hasFeature(header, IncompatibleFeature.EXTERNAL_DATA_FILE))
+  if (hasIncompatible(header, IncompatibleFeature.EXTERNAL_DATA_FILE))
     refuse(
       "EXTERNAL_DATA_FILE",
       "keeps its data in an external file, which is never opened here; check it with qemu-img",
     );
-  if (hasFeature(header, IncompatibleFeature.COMPRESSION_TYPE) !== (header.compressionType !== 0))
+  if (hasIncompatible(header, IncompatibleFeature.COMPRESSION_TYPE) !== (header.compressionType !== 0))
     refuse(
       "CORRUPT",
       `has compression type ${header.compressionType}, which does not agree with its feature bit 3 (offset 104)`,
     );
   if (header.compressionType > 1)
     refuse("UNSUPPORTED_FEATURE", `has compression type ${header.compressionType}, which is not known here`);
-  if (hasFeature(header, IncompatibleFeature.EXTENDED_L2) && header.clusterBits < MIN_EXTENDED_CLUSTER_BITS)
+  if (
+    hasIncompatible(header, IncompatibleFeature.EXTENDED_L2) &&
+    header.clusterBits < MIN_EXTENDED_CLUSTER_BITS
+  )
     refuse("CORRUPT", `has extended L2 entries with clusters of ${header.clusterSizeBytes} bytes`);
 }
 

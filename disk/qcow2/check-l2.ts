@@ -3,9 +3,9 @@ import type { CheckedImage } from "./check-image.ts";
 import type { StoredCounts } from "./check-refcounts.ts";
 import { hex64, type Tally } from "./check-tally.ts";
 import { SECTOR_BYTES } from "./format.ts";
+import { isCompressed } from "./l2-entry.ts";
 
 const TWO_32 = 2 ** 32;
-const COMPRESSED_HI = 0x40000000;
 const OFFSET_HI_MASK = 0x00ffffff;
 const OFFSET_LO_MASK = 0xfffffe00;
 const RESERVED_HI = 0x3f000000;
@@ -65,7 +65,7 @@ export function checkL2Table(check: L2Check, table: DataView, visit: L2Visit): n
     const lo = table.getUint32(at + 4);
     const zeroBits = extended ? table.getUint32(at + 8) : 0;
     const dataBits = extended ? table.getUint32(at + 12) : 0;
-    if (hi & COMPRESSED_HI) {
+    if (isCompressed(hi)) {
       checkCompressed(check, hi, lo, index, zeroBits | dataBits, visit);
       continue;
     }

@@ -2,7 +2,7 @@ import { ClusterCounts } from "./check-counts.ts";
 import { type CheckedImage, MAX_FILE_BYTES, readPadded } from "./check-image.ts";
 import { hex64 } from "./check-tally.ts";
 import { ENTRY_BYTES } from "./format.ts";
-import { readRefcount } from "./refcount-entry.ts";
+import { readRefcount, refcountsPerBlock } from "./refcount-entry.ts";
 import { viewOf } from "./u64.ts";
 
 /** The refcounts as the image stores them. */
@@ -27,7 +27,7 @@ const MAX_HUGE = 1000;
 
 /** Clusters that a refcount block counts. */
 export function countsPerBlock(image: CheckedImage): number {
-  return (image.clusterSizeBytes * 8) / 2 ** image.header.refcountOrder;
+  return refcountsPerBlock(image.clusterSizeBytes, image.header.refcountOrder);
 }
 
 /** Entries of the refcount table. */

@@ -1,7 +1,7 @@
 import { ENTRY_BYTES } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { decodeL2Entry, decodeTableOffset } from "./l2-entry.ts";
-import { readRefcount } from "./refcount-entry.ts";
+import { readRefcount, refcountsPerBlock } from "./refcount-entry.ts";
 import { viewOf } from "./u64.ts";
 
 /**
@@ -18,7 +18,7 @@ export async function findLastHostCluster(image: Qcow2Image): Promise<number> {
 /** Start of the last cluster with a refcount; past the file's end when that cannot be read. */
 async function lastCounted(image: Qcow2Image): Promise<number> {
   const { file, clusterSizeBytes, refcountOrder, refcountTable } = image;
-  const countsPerBlock = (clusterSizeBytes * 8) / 2 ** refcountOrder;
+  const countsPerBlock = refcountsPerBlock(clusterSizeBytes, refcountOrder);
   for (let blockIndex = refcountTable.byteLength / ENTRY_BYTES - 1; blockIndex >= 0; blockIndex--) {
     const at = blockIndex * ENTRY_BYTES;
     const offset = decodeTableOffset(refcountTable.getUint32(at), refcountTable.getUint32(at + 4));

@@ -7,7 +7,7 @@ import {
   IncompatibleFeature,
   MIN_EXTENDED_CLUSTER_BITS,
 } from "./format.ts";
-import type { Qcow2Header } from "./header.ts";
+import { hasIncompatible, type Qcow2Header } from "./header.ts";
 
 /**
  * Refuses, by name, an image that needs what this driver does not do.
@@ -16,7 +16,7 @@ import type { Qcow2Header } from "./header.ts";
  * @throws ByreError with the feature's code, or UNSUPPORTED_FEATURE with the name the image gives the bit.
  */
 export function checkFeatures(header: Qcow2Header, fileName: string, writable: boolean): void {
-  const has = (bit: number) => ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
+  const has = (bit: number) => hasIncompatible(header, bit);
   const refuse = (code: ByreErrorCode, what: string, bit?: number): never => {
     throw new ByreError(code, `${fileName} ${what}.`, { file: fileName, bit });
   };

@@ -2,7 +2,9 @@ import { WriteStage } from "../block-file.ts";
 import { markBitmapsInUse } from "./bitmaps.ts";
 import { keptAutoclearFeatures } from "./features.ts";
 import { AutoclearFeature } from "./format.ts";
+import { hasFeature } from "./header.ts";
 import type { Qcow2Image } from "./image.ts";
+import { whenWritable } from "./needs.ts";
 
 /**
  * What must be true in the file before anything in it changes: bitmaps that record changes, which they will
@@ -21,15 +23,13 @@ export async function prepareForChanges(
   const kept = keptAutoclearFeatures(autoclearFeatures);
   let changed = kept !== autoclearFeatures;
   if (changed) {
-    await image.loadHeader();
-    image.setAutoclearFeatures(kept);
+    await image.whenHeaderReady(() => image.setAutoclearFeatures(kept));
     onWarning(
       `${file.name} has features that changes may make untrue (autoclear bits 0x${autoclearFeatures.toString(16)}); ` +
         "those that are not known here are dropped.",
     );
   }
-  if ((kept >> BigInt(AutoclearFeature.BITMAPS)) & 1n)
-    changed = (await markBitmaps(image, onWarning)) || changed;
+  if (hasFeature(kept, AutoclearFeature.BITMAPS)) changed = (await markBitmaps(image, onWarning)) || changed;
   // On a file without transactions the header goes last: what relies on it waits.
   if (changed && !file.transactional) await file.flush();
 }
@@ -38,8 +38,9 @@ async function markBitmaps(image: Qcow2Image, onWarning: (message: string) => vo
   const { file } = image;
   const writes = await markBitmapsInUse(file, image.header);
   for (const { offsetBytes, bytes } of writes) {
-    while (!file.canWriteNow(offsetBytes, bytes.length)) await file.load(offsetBytes, bytes.length);
-    file.write(offsetBytes, bytes, WriteStage.HEADER);
+    await whenWritable(file, offsetBytes, bytes.length, () =>
+      file.write(offsetBytes, bytes, WriteStage.HEADER),
+    );
   }
   if (writes.length > 0)
     onWarning(

@@ -236,3 +236,13 @@ export function parseHeader(bytes: Uint8Array, fileName: string): Qcow2Header {
     extensions,
   };
 }
+
+/** Whether a bit of a feature field is set. */
+export function hasFeature(features: bigint, bit: number): boolean {
+  return ((features >> BigInt(bit)) & 1n) === 1n;
+}
+
+/** Whether an incompatible feature bit is set. */
+export function hasIncompatible(header: Qcow2Header, bit: number): boolean {
+  return hasFeature(header.incompatibleFeatures, bit);
+}

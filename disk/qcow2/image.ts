@@ -3,12 +3,14 @@ import { ByreError } from "../errors.ts";
 import type { ClusterCodec } from "./compression.ts";
 import type { ClusterCipher } from "./crypt.ts";
 import { ENTRY_BYTES, HeaderField, IncompatibleFeature, SECTOR_BYTES, SUBCLUSTERS } from "./format.ts";
-import type { Qcow2Header } from "./header.ts";
-import type { Need } from "./needs.ts";
+import { hasIncompatible, type Qcow2Header } from "./header.ts";
+import { decodeTableOffset } from "./l2-entry.ts";
+import { type Need, whenWritable } from "./needs.ts";
 import { type MetadataClusters, mapMetadata } from "./overlap.ts";
+import { refcountsPerBlock } from "./refcount-entry.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { TableCache } from "./table-cache.ts";
-import { viewOf, writeU64 } from "./u64.ts";
+import { bytesOf, viewOf, writeU64 } from "./u64.ts";
 
 /** What an image is opened from. */
 export interface ImageParts {
@@ -22,11 +24,6 @@ export interface ImageParts {
   readonly snapshotTableBytes: number;
   readonly codec: ClusterCodec;
   readonly cipher: ClusterCipher | undefined;
-}
-
-/** Whether an incompatible feature bit is set. */
-export function hasIncompatible(header: Qcow2Header, bit: number): boolean {
-  return ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
 }
 
 /**
@@ -135,7 +132,7 @@ export class Qcow2Image {
       file: this.file,
       header: { ...this.header, l1OffsetBytes, l1Entries, sizeBytes },
       l1,
-      refcountTable: new Uint8Array(table.buffer, table.byteOffset, table.byteLength),
+      refcountTable: bytesOf(table),
       snapshots: this.snapshots,
       snapshotTableBytes: this.snapshotTableBytes,
       codec: this.codec,
@@ -195,9 +192,9 @@ export class Qcow2Image {
     return false;
   }
 
-  /** Makes the header's fixed fields ready to be written in the same turn. */
-  async loadHeader(): Promise<void> {
-    while (!this.file.canWriteNow(0, SECTOR_BYTES)) await this.file.load(0, SECTOR_BYTES);
+  /** Makes a change of the header's fixed fields as soon as they can be written. */
+  whenHeaderReady(change: () => void): Promise<void> {
+    return whenWritable(this.file, 0, SECTOR_BYTES, change);
   }
 
   /** Sets the incompatible feature bits, in memory and in the file. */
@@ -232,6 +229,31 @@ export class Qcow2Image {
       refcountTableClusters: table.length / this.clusterSizeBytes,
     };
     this.metadataClusters = undefined;
+  }
+
+  /**
+   * Where the refcount block of a cluster is, the cluster's place in it, and where the table says so.
+   *
+   * @returns a block offset of 0 when nothing counts the cluster.
+   * @throws ByreError CORRUPT or TRUNCATED when the entry does not point to a cluster inside the file.
+   */
+  findRefcountBlock(clusterIndex: number): {
+    blockOffsetBytes: number;
+    indexInBlock: number;
+    entryOffsetBytes: number;
+  } {
+    const perBlock = refcountsPerBlock(this.clusterSizeBytes, this.refcountOrder);
+    const blockIndex = Math.floor(clusterIndex / perBlock);
+    const at = blockIndex * ENTRY_BYTES;
+    const { refcountTable } = this;
+    const blockOffsetBytes =
+      at < refcountTable.byteLength
+        ? decodeTableOffset(refcountTable.getUint32(at), refcountTable.getUint32(at + 4))
+        : 0;
+    const entryOffsetBytes = this.refcountTableOffsetBytes + at;
+    if (blockOffsetBytes !== 0)
+      this.checkClusterOffset(blockOffsetBytes, "refcount table entry", entryOffsetBytes);
+    return { blockOffsetBytes, indexInBlock: clusterIndex - blockIndex * perBlock, entryOffsetBytes };
   }
 
   /** An error about this image's structures at a place in its file: not to be written to any more. */

@@ -1,5 +1,5 @@
 import { CompatibleFeature, IncompatibleFeature } from "./format.ts";
-import type { Qcow2Header } from "./header.ts";
+import { hasFeature, hasIncompatible, type Qcow2Header } from "./header.ts";
 
 /** What a qcow2 header says of its image, for people and for the code above. Sizes in bytes. */
 export interface Qcow2Info {
@@ -19,7 +19,7 @@ export interface Qcow2Info {
 }
 
 export function describeImage(header: Qcow2Header): Qcow2Info {
-  const incompatible = (bit: number) => ((header.incompatibleFeatures >> BigInt(bit)) & 1n) === 1n;
+  const incompatible = (bit: number) => hasIncompatible(header, bit);
   return {
     version: header.version,
     sizeBytes: header.sizeBytes,
@@ -28,7 +28,7 @@ export function describeImage(header: Qcow2Header): Qcow2Info {
     compression: header.compressionType === 1 ? "zstd" : "zlib",
     encryption: (["none", "aes", "luks"] as const)[header.cryptMethod] ?? "none",
     extendedL2: incompatible(IncompatibleFeature.EXTENDED_L2),
-    lazyRefcounts: ((header.compatibleFeatures >> BigInt(CompatibleFeature.LAZY_REFCOUNTS)) & 1n) === 1n,
+    lazyRefcounts: hasFeature(header.compatibleFeatures, CompatibleFeature.LAZY_REFCOUNTS),
     dirty: incompatible(IncompatibleFeature.DIRTY),
     corrupt: incompatible(IncompatibleFeature.CORRUPT),
     snapshotCount: header.snapshotCount,

@@ -47,7 +47,7 @@ const UNALLOCATED: L2Entry = { kind: "plain", hostOffsetBytes: 0, copied: false,
 
 /** Decodes a standard L2 entry from its two halves. Whether a zero flag is allowed is the caller's to check. */
 export function decodeL2Entry(hi: number, lo: number, clusterBits: number): L2Entry {
-  if (hi & COMPRESSED_HI) return decodeCompressed(hi, lo, clusterBits);
+  if (isCompressed(hi)) return decodeCompressed(hi, lo, clusterBits);
   const hostOffsetBytes = decodeTableOffset(hi, lo);
   const zeros = lo & ZERO_LO;
   if (hostOffsetBytes === 0 && zeros === 0) return UNALLOCATED;
@@ -62,7 +62,7 @@ export function decodeExtendedEntry(
   allocated: number,
   clusterBits: number,
 ): L2Entry {
-  if (hi & COMPRESSED_HI) return decodeCompressed(hi, lo, clusterBits);
+  if (isCompressed(hi)) return decodeCompressed(hi, lo, clusterBits);
   const hostOffsetBytes = decodeTableOffset(hi, lo);
   return {
     kind: "plain",
@@ -82,6 +82,11 @@ function decodeCompressed(hi: number, lo: number, clusterBits: number): Compress
   const moreSectors = (hi & 0x3fffffff) >>> highBits;
   const lengthBytes = (moreSectors + 1) * SECTOR_BYTES - (hostOffsetBytes % SECTOR_BYTES);
   return { kind: "compressed", hostOffsetBytes, lengthBytes };
+}
+
+/** Whether an L2 entry is of a compressed cluster, from its first half. */
+export function isCompressed(hi: number): boolean {
+  return (hi & COMPRESSED_HI) !== 0;
 }
 
 export function subclusterKind(entry: L2Entry, subcluster: number): SubclusterKind {

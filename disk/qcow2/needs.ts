@@ -1,3 +1,4 @@
+import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 
 /**
@@ -23,4 +24,15 @@ export async function untilReady<Result>(attempt: (needs: Need[]) => Result | un
     if (needs.length === 0) throw new ByreError("INTERNAL", "An operation gave up with nothing to wait for.");
     await Promise.all(needs.map((need) => need()));
   }
+}
+
+/** Makes a write as soon as the file can take it: no turn lies between the look and the write. */
+export async function whenWritable(
+  file: BlockFile,
+  offsetBytes: number,
+  lengthBytes: number,
+  write: () => void,
+): Promise<void> {
+  while (!file.canWriteNow(offsetBytes, lengthBytes)) await file.load(offsetBytes, lengthBytes);
+  write();
 }

@@ -15,8 +15,8 @@ import {
   MAX_SNAPSHOT_TABLE_BYTES,
   SECTOR_BYTES,
 } from "./format.ts";
-import { hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
-import { hasIncompatible, Qcow2Image } from "./image.ts";
+import { hasIncompatible, hasQcow2Magic, parseHeader, type Qcow2Header } from "./header.ts";
+import { Qcow2Image } from "./image.ts";
 import { describeImage, type Qcow2Info } from "./info.ts";
 import { openCipher } from "./open-cipher.ts";
 import type { Qcow2Device } from "./qcow2-device.ts";

@@ -60,3 +60,8 @@ export function refcountBytes(index: number, order: number): { start: number; en
 export function maxRefcount(order: number): number {
   return order === 6 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** order) - 1;
 }
+
+/** How many clusters one refcount block counts. */
+export function refcountsPerBlock(clusterSizeBytes: number, order: number): number {
+  return (clusterSizeBytes * 8) / 2 ** order;
+}

@@ -4,8 +4,8 @@ import type { Qcow2Core } from "./core.ts";
 import { ENTRY_BYTES, HeaderField } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { decodeTableOffset } from "./l2-entry.ts";
-import { untilReady } from "./needs.ts";
-import { maxRefcount, readRefcount, writeRefcount } from "./refcount-entry.ts";
+import { untilReady, whenWritable } from "./needs.ts";
+import { maxRefcount, readRefcount, refcountsPerBlock, writeRefcount } from "./refcount-entry.ts";
 import { fitRefcounts, isTableTooLong } from "./refcount-layout.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
@@ -47,15 +47,16 @@ export async function changeRefcountWidth(
     const tableOffset = (layout.firstCluster + layout.blocks) * image.clusterSizeBytes;
     await put(image, tableOffset, table);
     await core.flush();
-    await image.loadHeader();
     const fields = new Uint8Array(12);
     writeU64(viewOf(fields), 0, tableOffset);
     viewOf(fields).setUint32(8, layout.tableClusters);
     const orderField = new Uint8Array(4);
     viewOf(orderField).setUint32(0, order);
-    image.file.write(HeaderField.REFCOUNT_TABLE_OFFSET, fields, WriteStage.HEADER);
-    image.file.write(HeaderField.REFCOUNT_ORDER, orderField, WriteStage.HEADER);
-    image.setRefcounts(table, tableOffset, order);
+    await image.whenHeaderReady(() => {
+      image.file.write(HeaderField.REFCOUNT_TABLE_OFFSET, fields, WriteStage.HEADER);
+      image.file.write(HeaderField.REFCOUNT_ORDER, orderField, WriteStage.HEADER);
+      image.setRefcounts(table, tableOffset, order);
+    });
     allocator.forgetCounts();
     await core.flush();
   } finally {
@@ -65,7 +66,7 @@ export async function changeRefcountWidth(
 
 function layOut(image: Qcow2Image, endCluster: number, order: number): Layout {
   const { clusterSizeBytes } = image;
-  const countsPerBlock = (clusterSizeBytes * 8) / 2 ** order;
+  const countsPerBlock = refcountsPerBlock(clusterSizeBytes, order);
   const { blocks, tableClusters } = fitRefcounts(endCluster, { clusterSizeBytes, countsPerBlock });
   if (isTableTooLong(tableClusters, clusterSizeBytes))
     throw new ByreError(
@@ -84,7 +85,7 @@ async function convertBlock(
   order: number,
 ): Promise<Uint8Array> {
   const { clusterSizeBytes, refcountTableOffsetBytes, refcountTable } = image;
-  const countsPerBlock = (clusterSizeBytes * 8) / 2 ** order;
+  const countsPerBlock = refcountsPerBlock(clusterSizeBytes, order);
   const bytes = new Uint8Array(clusterSizeBytes);
   const newEnd = layout.firstCluster + layout.blocks + layout.tableClusters;
   const tableStart = refcountTableOffsetBytes / clusterSizeBytes;
@@ -126,19 +127,13 @@ class OldCounts {
 
   async at(index: number): Promise<number> {
     const { image, bytes } = this;
-    const countsPerBlock = (image.clusterSizeBytes * 8) / 2 ** image.refcountOrder;
-    const block = Math.floor(index / countsPerBlock);
-    if (block !== this.current) {
-      const at = block * ENTRY_BYTES;
-      const offset = at < image.refcountTable.byteLength ? this.offsetAt(at) : 0;
-      if (offset === 0) bytes.fill(0);
-      else {
-        image.checkClusterOffset(offset, "refcount table entry", image.refcountTableOffsetBytes + at);
-        await image.file.read(offset, bytes);
-      }
-      this.current = block;
+    const { blockOffsetBytes, indexInBlock } = image.findRefcountBlock(index);
+    if (blockOffsetBytes !== this.current) {
+      if (blockOffsetBytes === 0) bytes.fill(0);
+      else await image.file.read(blockOffsetBytes, bytes);
+      this.current = blockOffsetBytes;
     }
-    return readRefcount(bytes, index - block * countsPerBlock, image.refcountOrder);
+    return readRefcount(bytes, indexInBlock, image.refcountOrder);
   }
 
   private offsetAt(at: number): number {
@@ -149,6 +144,5 @@ class OldCounts {
 
 async function put(image: Qcow2Image, offsetBytes: number, bytes: Uint8Array): Promise<void> {
   const { file } = image;
-  while (!file.canWriteNow(offsetBytes, bytes.length)) await file.load(offsetBytes, bytes.length);
-  file.write(offsetBytes, bytes, WriteStage.DATA);
+  await whenWritable(file, offsetBytes, bytes.length, () => file.write(offsetBytes, bytes, WriteStage.DATA));
 }

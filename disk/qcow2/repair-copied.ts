@@ -7,12 +7,12 @@ import type { StoredCounts } from "./check-refcounts.ts";
 import { copiedTableLine } from "./check-references.ts";
 import { type CheckContext, checkFailed, createBreather, type Tally } from "./check-tally.ts";
 import { ENTRY_BYTES } from "./format.ts";
+import { isCompressed } from "./l2-entry.ts";
 import type { RepairWriter } from "./repair-writer.ts";
 import { viewOf } from "./u64.ts";
 
 const TWO_32 = 2 ** 32;
 const COPIED_HI = 0x80000000;
-const COMPRESSED_HI = 0x40000000;
 
 /**
  * Holds the COPIED flags of the active tables against refcounts that are sound on disk, and sets them right.
@@ -98,7 +98,7 @@ function fixTable(
   for (let at = 0; at < table.byteLength; at += image.l2EntryBytes) {
     const hi = table.getUint32(at);
     const lo = table.getUint32(at + 4);
-    if (hi & COMPRESSED_HI) continue;
+    if (isCompressed(hi)) continue;
     const offset = l1Target(hi, lo);
     if (offset === 0) continue;
     const cluster = Math.floor(offset * perByte);

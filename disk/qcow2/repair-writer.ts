@@ -1,8 +1,10 @@
 import { type BlockFile, WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
-import { type CheckedImage, hasFeature } from "./check-image.ts";
+import type { CheckedImage } from "./check-image.ts";
 import { keptAutoclearFeatures } from "./features.ts";
 import { HeaderField, IncompatibleFeature } from "./format.ts";
+import { hasIncompatible } from "./header.ts";
+import { whenWritable } from "./needs.ts";
 import { viewOf, writeU64 } from "./u64.ts";
 
 /** What may wait in memory before it goes to disk. */
@@ -26,8 +28,9 @@ export class RepairWriter {
 
   /** Writes; goes to disk with the next flush at the latest, within a stage's order before it. */
   async put(offsetBytes: number, bytes: Uint8Array, stage: WriteStage): Promise<void> {
-    while (!this.file.canWriteNow(offsetBytes, bytes.length)) await this.file.load(offsetBytes, bytes.length);
-    this.file.write(offsetBytes, bytes, stage);
+    await whenWritable(this.file, offsetBytes, bytes.length, () =>
+      this.file.write(offsetBytes, bytes, stage),
+    );
     this.changed = true;
     this.waitingBytes += bytes.length;
     if (this.waitingBytes >= MAX_WAITING_BYTES) await this.flush();
@@ -76,7 +79,10 @@ export async function clearUnknownAutoclear(writer: RepairWriter, image: Checked
 export async function clearDamageBits(writer: RepairWriter, image: CheckedImage): Promise<void> {
   await writer.flush();
   const { header } = image;
-  if (!hasFeature(header, IncompatibleFeature.DIRTY) && !hasFeature(header, IncompatibleFeature.CORRUPT))
+  if (
+    !hasIncompatible(header, IncompatibleFeature.DIRTY) &&
+    !hasIncompatible(header, IncompatibleFeature.CORRUPT)
+  )
     return;
   const damage = (1n << BigInt(IncompatibleFeature.DIRTY)) | (1n << BigInt(IncompatibleFeature.CORRUPT));
   const bytes = new Uint8Array(8);

@@ -6,7 +6,7 @@ import { ENTRY_BYTES, ExtensionMagic, MAX_L1_BYTES, SECTOR_BYTES } from "./forma
 import { decodeTableOffset } from "./l2-entry.ts";
 import { type Need, untilReady } from "./needs.ts";
 import { preallocate } from "./preallocate.ts";
-import { viewOf } from "./u64.ts";
+import { bytesOf, viewOf } from "./u64.ts";
 
 export interface ResizeOptions {
   /** A smaller disk loses what lies past its new end: it must be asked for. */
@@ -68,7 +68,7 @@ export async function growL1(core: Qcow2Core, l1Entries: number): Promise<void> 
   await runBulkChange(core, async () => {
     const { sizeBytes } = image.header;
     const l1 = new Uint8Array(l1Entries * ENTRY_BYTES);
-    l1.set(new Uint8Array(image.l1.buffer, image.l1.byteOffset, image.l1.byteLength));
+    l1.set(bytesOf(image.l1));
     const count = Math.ceil(l1.length / image.clusterSizeBytes);
     const [clusterIndex = 0] = await untilReady((needs) => core.allocator.findFree(count, needs, true));
     const l1OffsetBytes = clusterIndex * image.clusterSizeBytes;

@@ -5,7 +5,7 @@ import { ENTRY_BYTES, HeaderField, MAX_L1_BYTES, MAX_SNAPSHOT_TABLE_BYTES, MAX_S
 import type { Qcow2Image } from "./image.ts";
 import { untilReady } from "./needs.ts";
 import { encodeSnapshotTable, MAX_SNAPSHOT_NAME_BYTES, type Qcow2Snapshot } from "./snapshot-table.ts";
-import { viewOf } from "./u64.ts";
+import { bytesOf, viewOf } from "./u64.ts";
 
 /** What a new snapshot is to be called, and when it was. */
 export interface CreateSnapshotOptions {
@@ -61,7 +61,7 @@ export async function createSnapshot(
   const now = Date.now();
   return runBulkChange(core, async () => {
     const l1 = new Uint8Array(Math.max(image.l1Entries, options.l1Entries ?? 0) * ENTRY_BYTES);
-    l1.set(copyOf(image.l1));
+    l1.set(bytesOf(image.l1));
     const snapshot: Omit<Qcow2Snapshot, "l1OffsetBytes"> = {
       id: String(
         image.snapshots.reduce((most, { id }) => Math.max(most, Number.parseInt(id, 10) || 0), 0) + 1,
@@ -76,8 +76,7 @@ export async function createSnapshot(
       l1Entries: l1.length / ENTRY_BYTES,
       extraData: new Uint8Array(0),
     };
-    // A shared table's refcount is not 1.
-    for (let at = 0; at < l1.length; at += ENTRY_BYTES) l1[at] = (l1[at] ?? 0) & 0x7f;
+    clearCopied(l1);
     const place = await placeTables(core, [
       l1,
       encodeSnapshotTable([...image.snapshots, { ...snapshot, l1OffsetBytes: 0 }]),
@@ -184,7 +183,7 @@ export async function applySnapshot(core: Qcow2Core, idOrName: string): Promise<
     const tree = await snapshotTree(image, snapshot);
     // Never shorter than it was: QEMU keeps the room too.
     const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength, neededBytes));
-    l1.set(copyOf(tree.l1));
+    l1.set(bytesOf(tree.l1));
     return replaceActive(core, l1, snapshot.diskBytes, tree);
   });
 }
@@ -207,7 +206,7 @@ async function replaceActive(
   added: TableTree | undefined,
 ) {
   const { image } = core;
-  for (let at = 0; at < l1.length; at += ENTRY_BYTES) l1[at] = (l1[at] ?? 0) & 0x7f;
+  clearCopied(l1);
   const [clusterIndex = 0] = await placeTables(core, [l1]);
   const l1OffsetBytes = clusterIndex * image.clusterSizeBytes;
   const l1Entries = l1.length / ENTRY_BYTES;
@@ -273,7 +272,7 @@ async function placeTables(core: Qcow2Core, tables: readonly Uint8Array[]): Prom
 }
 
 function activeTree(image: Qcow2Image): TableTree {
-  return { l1: viewOf(copyOf(image.l1)), l1OffsetBytes: image.l1OffsetBytes };
+  return { l1: viewOf(bytesOf(image.l1).slice()), l1OffsetBytes: image.l1OffsetBytes };
 }
 
 /** Reads a snapshot's L1 table. */
@@ -291,6 +290,7 @@ export async function snapshotTree(image: Qcow2Image, snapshot: Qcow2Snapshot): 
   return { l1: viewOf(l1), l1OffsetBytes };
 }
 
-function copyOf(view: DataView): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
+/** Takes the COPIED flags from a table: what is shared has no refcount of 1. */
+function clearCopied(l1: Uint8Array): void {
+  for (let at = 0; at < l1.length; at += ENTRY_BYTES) l1[at] = (l1[at] ?? 0) & 0x7f;
 }
