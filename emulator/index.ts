@@ -1,5 +1,7 @@
 export {
   DEFAULT_CONFIGURATION,
+  type LoadOptions,
+  type LoadProgress,
   type Machine,
   type MachineConfiguration,
   type MachineDisks,
@@ -11,5 +13,15 @@ export {
   type MachineSerial,
   type MachineState,
   type MachineStats,
+  type SaveOptions,
+  type SnapshotChange,
+  type SnapshotDescription,
+  type StartFrom,
+  type Thumbnail,
 } from "./machine.ts";
 export { startMachine } from "./start-machine.ts";
+export { EMULATOR_VERSION } from "./state-capture.ts";
+export type { StateHeader } from "./state-format.ts";
+export type { StatePacker } from "./state-packer.ts";
+export { readStateHeader, stateProblem } from "./state-reading.ts";
+export { createWorkerPacker } from "./worker-packer.ts";

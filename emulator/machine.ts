@@ -1,4 +1,5 @@
-import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Snapshot } from "../disk/index.ts";
+import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Device, Qcow2Snapshot } from "../disk/index.ts";
+import type { StatePacker } from "./state-packer.ts";
 
 /**
  * - `starting`: the emulator is being set up.
@@ -31,11 +32,36 @@ export interface MachineDisks {
   cdrom?: BlockDevice;
   /** Held in memory while the machine exists; what the guest writes goes to the device with the next flush. */
   floppy?: BlockDevice;
+  /**
+   * A writable qcow2 image of any size, for saved states alone; the guest never sees it. It is used when neither
+   * `hda` nor `hdb` is a qcow2 image that can be written.
+   */
+  state?: BlockDevice;
 }
 
 export interface MachineFirmware {
   bios: ArrayBuffer;
   vgaBios: ArrayBuffer;
+}
+
+/** A saved state to start from. */
+export interface StartFrom {
+  /**
+   * The image that has it. One of the machine's own disks: they all go back to the state first, as `load` does
+   * it. Another (the base behind an overlay): the disks are taken as they are, and whoever starts the machine has
+   * made them what they were at that moment.
+   */
+  device: Qcow2Device;
+  /** An id goes before a name. */
+  snapshot: string;
+  onProgress?: (done: LoadProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** How far the reading of a state is. Zeros are not stored and do not count. */
+export interface LoadProgress {
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
 }
 
 export interface MachineOptions {
@@ -47,6 +73,61 @@ export interface MachineOptions {
   wasm: ArrayBuffer;
   /** Where the guest's screen goes (a canvas is added to it). Absent: headless, no sound. */
   screenElement?: HTMLElement;
+  /** Starts from a saved state instead of booting. Its configuration goes before `configuration`. */
+  startFrom?: StartFrom;
+  /** Packs and unpacks saved states; lent. Default: on this thread, a cluster a turn. */
+  packer?: StatePacker;
+}
+
+export interface SaveOptions {
+  /** At most 4096 characters. */
+  description?: string;
+  /** Told how much is written, 0 to 1. */
+  onProgress?: (fraction: number) => void;
+  /** Aborted: the save ends with CANCELLED, and the image is as before. */
+  signal?: AbortSignal;
+  /**
+   * Leaves the machine switched off once it is saved: the guest does not go on after its memory was copied, and the
+   * state is `stopped` when what was saved is durable. When the save fails the machine goes on as it was.
+   */
+  thenStop?: boolean;
+}
+
+export interface LoadOptions {
+  onProgress?: (done: LoadProgress) => void;
+  /** Aborted before anything has changed: the load ends with CANCELLED, and the machine is as before. */
+  signal?: AbortSignal;
+  /** Puts the disks back and boots them, without a look at the machine's state. */
+  diskOnly?: boolean;
+}
+
+/** A saved state, as a list shows it. */
+export interface SnapshotDescription {
+  readonly id: string;
+  readonly name: string;
+  readonly savedAtMs: number;
+  /** What the person wrote of it; may be empty. Text, never markup. */
+  readonly description: string;
+  readonly thumbnail?: Thumbnail;
+  /** Whether it has a machine's state, and not a disk alone. */
+  readonly hasState: boolean;
+  /** Why its state cannot be loaded (its disk can still be booted): STATE_INVALID, STATE_MISMATCH, UNSUPPORTED_VERSION. */
+  readonly problem?: { readonly code: ByreErrorCode; readonly message: string };
+  readonly configuration?: MachineConfiguration;
+  /** Bytes that deleting it frees, and bytes it shares with other states or the disk. */
+  readonly ownBytes: number;
+  readonly sharedBytes: number;
+}
+
+/** A small picture of the screen. */
+export interface Thumbnail {
+  readonly type: "image/png" | "image/webp" | "image/jpeg";
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface SnapshotChange {
+  name?: string;
+  description?: string;
 }
 
 export interface MachineError {
@@ -76,6 +157,11 @@ export interface MachineSerial {
   text(): string;
   /** Calls back with new output, once for all that came in one turn of the event loop. */
   onOutput(listener: (text: string) => void): () => void;
+  /**
+   * Calls back when a saved state has replaced the text: with the end of what the guest had printed when it was
+   * saved. A terminal clears itself and writes it.
+   */
+  onReset(listener: (text: string) => void): () => void;
 }
 
 export interface MachineScreen {
@@ -102,6 +188,7 @@ export interface Machine {
   readonly serial: MachineSerial;
   readonly screen: MachineScreen;
   readonly keyboard: MachineKeyboard;
+  /** A load may change it: a saved state brings its own. */
   readonly configuration: Readonly<MachineConfiguration>;
 
   /** Stops the guest, waits for its disk requests and flushes. Rejects (state `error`) when that fails. */
@@ -126,22 +213,33 @@ export interface Machine {
   retry(): Promise<void>;
   /**
    * Saves the whole machine under a name, inside the image of its first writable qcow2 disk. The guest stops
-   * only while its memory is copied; it runs on while the state is written. Several saves are done in turn.
+   * only while its memory is copied; it runs on while the state is written. Several saves are done in turn. A
+   * state of the same name is replaced once the new one is complete.
    *
-   * @throws ByreError UNSUPPORTED_FEATURE without such a disk; what writing meets, and the image is as before.
+   * @throws ByreError UNSUPPORTED_FEATURE without such a disk; CANCELLED; what writing meets: the image is as
+   *   before.
    */
-  save(name: string, options?: { onProgress?: (fraction: number) => void }): Promise<void>;
+  save(name: string, options?: SaveOptions): Promise<Qcow2Snapshot>;
   /**
-   * Puts the machine and its disks back to a saved state; what they are now is gone. A snapshot without a
-   * machine's state puts the disks back and starts them.
+   * Puts the machine and its disks back to a saved state; what they are now is gone. The state brings its own
+   * configuration. A snapshot without a machine's state puts the disks back and boots them.
    *
    * @param idOrName an id goes before a name.
-   * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, STATE_MISMATCH, what reading meets: the machine is as
-   *   before then.
+   * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, UNSUPPORTED_VERSION, STATE_MISMATCH (another emulator),
+   *   CANCELLED, what reading meets: the machine is as before then.
    */
-  load(idOrName: string): Promise<void>;
+  load(idOrName: string, options?: LoadOptions): Promise<void>;
   /** The saved states, oldest first. */
   snapshots(): readonly Qcow2Snapshot[];
+  /** What is known of a saved state. Throws SNAPSHOT_NOT_FOUND, and what reading meets. */
+  describeSnapshot(idOrName: string): Promise<SnapshotDescription>;
+  /**
+   * Changes name or description of a saved state.
+   *
+   * @throws ByreError SNAPSHOT_NOT_FOUND; INVALID_ARGUMENT for a name that another has, or a description for a
+   *   snapshot without a state; what writing meets.
+   */
+  editSnapshot(idOrName: string, change: SnapshotChange): Promise<void>;
   /** Drops a saved state. Throws SNAPSHOT_NOT_FOUND. */
   deleteSnapshot(idOrName: string): Promise<void>;
   /** Makes durable what the guest has written so far, without stopping it. */

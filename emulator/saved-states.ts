@@ -6,11 +6,12 @@ import {
   type StateReader,
   UNFINISHED_SNAPSHOT,
 } from "../disk/index.ts";
-import type { MachineConfiguration, MachineDisks } from "./machine.ts";
+import type { MachineConfiguration, MachineDisks, SnapshotChange, SnapshotDescription } from "./machine.ts";
 import { guestMemory, restoreDevices } from "./machine-memory.ts";
 import { ClusterFingerprints, fingerprint } from "./saved-clusters.ts";
 import { type CapturedState, CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts";
-import { MAX_HEADER_BYTES, parseStateHeader, type StateHeader } from "./state-format.ts";
+import type { StateHeader } from "./state-format.ts";
+import { readHeader, readStateHeader } from "./state-reading.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
 /** zlib's fastest: a state is written while the guest waits for the processor. */
@@ -52,7 +53,7 @@ export class SavedStates {
    * Copies the state and keeps the disks as they are. The machine must stand still until it resolves; what it
    * returns is to be called while the guest goes on, and writes the state.
    */
-  async begin(name: string): Promise<(onProgress?: SaveProgress) => Promise<void>> {
+  async begin(name: string): Promise<(onProgress?: SaveProgress) => Promise<Qcow2Snapshot>> {
     const disk = this.stateDisk();
     await Promise.all(this.disks.map((each) => each.dropUnfinishedStates()));
     const state = await captureState(this.emulator, {
@@ -77,6 +78,7 @@ export class SavedStates {
         for (const other of this.others()) await other.renameSnapshot(UNFINISHED_SNAPSHOT, name);
         const snapshot = await writer.finish({ name, vmStateBytes: state.sizeBytes });
         this.last = { snapshot, prints };
+        return snapshot;
       } catch (error) {
         await this.forget();
         throw error;
@@ -124,6 +126,26 @@ export class SavedStates {
     await this.stateDisk().deleteSnapshot(id);
     for (const other of this.others())
       if (other.snapshots.some((snapshot) => snapshot.name === name)) await other.deleteSnapshot(name);
+  }
+
+  async describe(idOrName: string): Promise<SnapshotDescription> {
+    const { id, name, dateSeconds, dateNanoseconds, vmStateBytes } = this.find(idOrName);
+    const header = vmStateBytes === 0 ? undefined : await readStateHeader(this.stateDisk(), id);
+    return {
+      id,
+      name,
+      savedAtMs: dateSeconds * 1000 + Math.floor(dateNanoseconds / 1_000_000),
+      description: "",
+      hasState: vmStateBytes > 0,
+      ...(header && { configuration: header.configuration }),
+      ownBytes: 0,
+      sharedBytes: 0,
+    };
+  }
+
+  async edit(idOrName: string, { name }: SnapshotChange): Promise<void> {
+    const { id } = this.find(idOrName);
+    if (name !== undefined) await this.stateDisk().renameSnapshot(id, name);
   }
 
   private async write(
@@ -209,12 +231,6 @@ export interface ReadState {
   readonly pieces: readonly { offsetBytes: number; bytes: Uint8Array }[];
   readonly device: Uint8Array<ArrayBuffer>;
   readonly prints: ClusterFingerprints;
-}
-
-async function readHeader(reader: StateReader): Promise<StateHeader> {
-  const bytes = new Uint8Array(Math.min(MAX_HEADER_BYTES, reader.sizeBytes));
-  await reader.read(0, bytes);
-  return parseStateHeader(bytes, reader.sizeBytes, reader.snapshot.name);
 }
 
 /** Where the devices' state is, counted from the memory on. */

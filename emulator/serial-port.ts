@@ -27,6 +27,7 @@ export function createSerialPort(emulator: V86Emulator): SerialPort {
   const uart: V86Uart = emulator.v86.cpu.devices.uart0;
   const output = createOutput();
   const listeners = new Set<(text: string) => void>();
+  const resets = new Set<(text: string) => void>();
   const tail = createTextTail(KEPT_CHARACTERS);
   let scheduled = false;
 
@@ -73,6 +74,10 @@ export function createSerialPort(emulator: V86Emulator): SerialPort {
     text() {
       deliver();
       return tail.text();
+    },
+    onReset(listener) {
+      resets.add(listener);
+      return () => resets.delete(listener);
     },
     onOutput(listener) {
       listeners.add(listener);

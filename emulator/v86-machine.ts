@@ -4,6 +4,7 @@ import { createChangeNotifier } from "./change-notifier.ts";
 import { guestCrash, isTripleFault, type PanicLog } from "./guest-crash.ts";
 import { createKeyboard } from "./keyboard.ts";
 import type {
+  LoadOptions,
   Machine,
   MachineConfiguration,
   MachineError,
@@ -11,6 +12,9 @@ import type {
   MachineScreen,
   MachineState,
   MachineStats,
+  SaveOptions,
+  SnapshotChange,
+  SnapshotDescription,
 } from "./machine.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { resetWholePlatform } from "./platform-reset.ts";
@@ -160,16 +164,16 @@ export class V86Machine implements Machine {
     });
   }
 
-  async save(name: string, options: { onProgress?: (fraction: number) => void } = {}): Promise<void> {
+  async save(name: string, options: SaveOptions = {}): Promise<Qcow2Snapshot> {
     const turn = this.saves.then(async () => {
       const write = await this.inLine(() => this.standingStill(() => this.states.begin(name)));
-      await write(options.onProgress);
+      return write(options.onProgress);
     });
     this.saves = turn.catch(() => undefined);
-    await turn;
+    return turn;
   }
 
-  async load(idOrName: string): Promise<void> {
+  async load(idOrName: string, _options: LoadOptions = {}): Promise<void> {
     const turn = this.saves.then(() =>
       this.inLine(async () => {
         const state = await this.states.read(idOrName);
@@ -187,6 +191,16 @@ export class V86Machine implements Machine {
 
   snapshots(): readonly Qcow2Snapshot[] {
     return this.states.list();
+  }
+
+  describeSnapshot(idOrName: string): Promise<SnapshotDescription> {
+    return this.states.describe(idOrName);
+  }
+
+  async editSnapshot(idOrName: string, change: SnapshotChange): Promise<void> {
+    const turn = this.saves.then(() => this.states.edit(idOrName, change));
+    this.saves = turn.catch(() => undefined);
+    await turn;
   }
 
   async deleteSnapshot(idOrName: string): Promise<void> {

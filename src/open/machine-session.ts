@@ -177,7 +177,9 @@ export function createSession(parts: SessionParts): MachineSession {
       await goOn();
     },
     flush: () => machine.flush(),
-    save: (stateName, options) => machine.save(stateName, options),
+    save: async (stateName, options) => {
+      await machine.save(stateName, options);
+    },
     load: (idOrName) => machine.load(idOrName),
     snapshots: () =>
       machine.snapshots().map((snapshot) => ({
