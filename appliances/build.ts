@@ -1,15 +1,24 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CannotBuildHere, PackagesUnreachable } from "./debian/apt.ts";
+import { DESCRIPTION } from "./description.ts";
 import { buildLinuxDisk } from "./linux/build.ts";
-import { packQcow2 } from "./pack-qcow2.ts";
+import { packImage, placeFile } from "./pack-image.ts";
+import { SNAPSHOT_NAME, saveReadyState } from "./ready-state.ts";
 
 /** Builds the demo appliance into public/appliances/. `npm start` runs it when the recipe has changed. */
 
 /** Exit code for a host that has not what it takes; the rest of the project works there all the same. */
 const CANNOT_BUILD_HERE = 3;
+
+const MEGABYTE = 1_000_000;
+/** Most bytes of the whole image. */
+const MAX_IMAGE_BYTES = 24 * MEGABYTE;
+
+/** What the disk is made by; the state is made by the emulator besides. */
+const DISK_SOURCES = ["debian", "image", "linux", "run-command.ts"];
 
 const projectFolder = join(import.meta.dirname, "..");
 const cacheFolder = join(projectFolder, ".cache/linux");
@@ -18,10 +27,13 @@ const targetPath = join(projectFolder, "public/appliances/linux.qcow2");
 const log = (line: string) => console.log(`linux appliance: ${line}`);
 
 try {
-  const diskPath = await cachedDisk();
-  log("packing the disk");
-  const lengthBytes = await packQcow2(diskPath, targetPath);
-  log(`public/appliances/linux.qcow2 is ready (${(lengthBytes / 1024 / 1024).toFixed(1)} MiB)`);
+  const image = await buildImage(await cachedDisk());
+  if (image.length > MAX_IMAGE_BYTES)
+    throw new Error(
+      `The image has ${inMegabytes(image.length)}, more than the ${inMegabytes(MAX_IMAGE_BYTES)} it may have.`,
+    );
+  await placeFile(targetPath, image);
+  log(`public/appliances/linux.qcow2 is ready (${inMegabytes(image.length)})`);
 } catch (error) {
   if (error instanceof PackagesUnreachable) {
     log(`not built. ${error.message}`);
@@ -37,9 +49,23 @@ try {
   process.exitCode = CANNOT_BUILD_HERE;
 }
 
-/** The raw disk: kept as long as the recipe's files stay as they are, so that only packing is done anew. */
+async function buildImage(diskPath: string): Promise<Uint8Array> {
+  const device = await saveReadyState(diskPath, log);
+  try {
+    log("packing disk and state");
+    return await packImage(device, SNAPSHOT_NAME, DESCRIPTION);
+  } finally {
+    await device.close();
+  }
+}
+
+function inMegabytes(bytes: number): string {
+  return `${(bytes / MEGABYTE).toFixed(1)} MB`;
+}
+
+/** The raw disk: kept as long as what it is made by stays as it is, so that only its state is made anew. */
 async function cachedDisk(): Promise<string> {
-  const recipe = await hashOfFiles(import.meta.dirname);
+  const recipe = await hashOfFiles(DISK_SOURCES);
   const diskPath = join(cacheFolder, "disk.raw");
   const stampPath = join(cacheFolder, "disk.stamp");
   if (existsSync(diskPath) && existsSync(stampPath) && (await readFile(stampPath, "utf8")) === recipe) {
@@ -52,14 +78,16 @@ async function cachedDisk(): Promise<string> {
   return diskPath;
 }
 
-async function hashOfFiles(folder: string): Promise<string> {
+async function hashOfFiles(paths: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
-  for (const entry of (await readdir(folder, { recursive: true, withFileTypes: true })).sort((a, b) =>
-    join(a.parentPath, a.name) < join(b.parentPath, b.name) ? -1 : 1,
-  )) {
-    if (!entry.isFile() || entry.name.endsWith(".test.ts")) continue;
-    const path = join(entry.parentPath, entry.name);
-    hash.update(`${path.slice(folder.length)}\0`).update(await readFile(path));
+  for (const path of paths) {
+    const full = join(import.meta.dirname, path);
+    const names = (await stat(full)).isDirectory() ? await readdir(full, { recursive: true }) : [""];
+    for (const name of names.sort()) {
+      const file = join(full, name);
+      if (name.endsWith(".test.ts") || (await stat(file)).isDirectory()) continue;
+      hash.update(`${join(path, name)}\0`).update(await readFile(file));
+    }
   }
   return hash.digest("hex");
 }

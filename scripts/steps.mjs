@@ -39,7 +39,7 @@ export async function ensureDependencies() {
  * @returns {Promise<boolean>} false where this host cannot build it.
  */
 export async function ensureAppliance() {
-  const stamp = stampOf(["appliances", "disk", "package-lock.json"], /\.test\.ts$/);
+  const stamp = stampOf(["appliances", "emulator", "disk", "package-lock.json"], /\.test\.ts$/);
   const stampPath = ".cache/appliance.stamp";
   if (existsSync(join(projectFolder, "public/appliances/linux.qcow2")) && readStamp(stampPath) === stamp)
     return true;
