@@ -30,9 +30,17 @@ export { createSliceFile, type SliceFileOptions } from "./files/slice-file.ts";
 export { listTarMembers, openTarMember, type TarMember } from "./files/tar-member.ts";
 export { type ImageFormat, type OpenDeviceOptions, openDevice } from "./open-device.ts";
 export { type CheckOptions, type CheckResult, checkQcow2 } from "./qcow2/check.ts";
+export { type ClusterCodec, loadCodec } from "./qcow2/compression.ts";
+export {
+  type CopyOptions,
+  type CopySnapshotOptions,
+  copyDisk,
+  copySnapshot,
+} from "./qcow2/copy-snapshot.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
 export type { Qcow2Info } from "./qcow2/info.ts";
 export {
+  type BackingImage,
   type BackingRequest,
   type BackingResolver,
   type OpenQcow2Options,
@@ -41,7 +49,14 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
-export { type StateReader, type StateWriter, UNFINISHED_SNAPSHOT } from "./qcow2/saved-state.ts";
+export {
+  type BeginStateOptions,
+  type FinishStateOptions,
+  type StateWriter,
+  UNFINISHED_SNAPSHOT,
+} from "./qcow2/saved-state.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
+export type { SnapshotUsage } from "./qcow2/snapshot-usage.ts";
+export type { StateReader } from "./qcow2/state-reader.ts";
 export { checkRange } from "./ranges.ts";
 export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";

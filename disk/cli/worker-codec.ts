@@ -1,6 +1,6 @@
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { ByreError } from "../errors.ts";
-import { type ClusterCodec, inflateCluster, loadCodec } from "../qcow2/compression.ts";
+import { type ClusterCodec, inflateCluster, loadCodec, zlibCodec } from "../qcow2/compression.ts";
 
 /** The format's window, and what else QEMU gives zlib. */
 const DEFLATE = { windowBits: 12, memLevel: 9, level: -1 } as const;
@@ -29,6 +29,7 @@ const nodeZlib: ClusterCodec = {
     }
     return inflateCluster(input, clusterSizeBytes);
   },
+  packedLength: zlibCodec.packedLength,
   compress(cluster, level = DEFLATE.level) {
     const packed = deflateRawSync(cluster, { ...DEFLATE, level, chunkSize: cluster.length + 4096 });
     return packed.length < cluster.length ? packed : undefined;

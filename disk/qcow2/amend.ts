@@ -7,7 +7,7 @@ import { decodeTableOffset, isCompressed } from "./l2-entry.ts";
 import { untilReady } from "./needs.ts";
 import { changeRefcountWidth } from "./refcount-width.ts";
 import { resize } from "./resize.ts";
-import { snapshotTree } from "./snapshots.ts";
+import { snapshotTree } from "./snapshot-change.ts";
 import { viewOf } from "./u64.ts";
 
 /** Smallest cluster whose header takes the feature-name table beside what else may be there. */

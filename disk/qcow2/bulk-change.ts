@@ -131,10 +131,10 @@ async function clearDirty(image: Qcow2Image): Promise<void> {
 }
 
 /** What is kept in memory of tables and counts is read again. */
-function forget({ image, allocator, compressed, reader }: Qcow2Core): void {
+function forget({ image, allocator, packers, reader }: Qcow2Core): void {
   image.forgetStructures();
   allocator.forgetCounts();
-  compressed.leaveAll();
+  for (const packer of packers) packer.leaveAll();
   reader.forgetAllUnpacked();
 }
 

@@ -26,6 +26,13 @@ export interface ClusterCodec {
   decompress(input: Uint8Array, clusterSizeBytes: number): Uint8Array | undefined;
 
   /**
+   * How much of a compressed cluster's sectors is its own data: what follows is another's.
+   *
+   * @returns undefined when the data is damaged.
+   */
+  packedLength(input: Uint8Array, clusterSizeBytes: number): number | undefined;
+
+  /**
    * Packs one cluster.
    *
    * @param level zlib 1 to 9, zstd 1 to 22: from fast to small. Default: the library's own.
@@ -37,6 +44,7 @@ export interface ClusterCodec {
 /** The compression type of most images, ready at once. */
 export const zlibCodec: ClusterCodec = {
   decompress: (input, clusterSizeBytes) => inflateCluster(input, clusterSizeBytes),
+  packedLength: (input, clusterSizeBytes) => inflate(input, clusterSizeBytes)?.inputBytes,
   compress: (cluster, level) => deflateCluster(cluster, level),
 };
 
@@ -68,6 +76,13 @@ const DEFLATE_MEMORY_LEVEL = 8;
  * @returns the plain cluster; undefined when the data is damaged or shorter than a cluster.
  */
 export function inflateCluster(input: Uint8Array, clusterSizeBytes: number): Uint8Array | undefined {
+  return inflate(input, clusterSizeBytes)?.output;
+}
+
+function inflate(
+  input: Uint8Array,
+  clusterSizeBytes: number,
+): { output: Uint8Array; inputBytes: number } | undefined {
   const output = new Uint8Array(clusterSizeBytes);
   const stream = new ZStream();
   stream.input = input;
@@ -78,7 +93,7 @@ export function inflateCluster(input: Uint8Array, clusterSizeBytes: number): Uin
   const status = zlibInflate(stream, Z_FINISH);
   zlibInflateEnd(stream);
   const whole = stream.avail_out === 0 && (status === Z_STREAM_END || status === Z_BUF_ERROR || status === 0);
-  return whole ? output : undefined;
+  return whole ? { output, inputBytes: input.length - stream.avail_in } : undefined;
 }
 
 /**

@@ -17,6 +17,8 @@ export interface Qcow2Core {
   readonly writer: Writer;
   readonly compressed: CompressedWriter;
   readonly zeros: ZeroWriter;
+  /** All who pack clusters one after the other into host clusters: `compressed`, and saves under way. */
+  readonly packers: Set<CompressedWriter>;
   /** Resolves when the last change of the whole image that was asked for is over. */
   readonly bulk: { last: Promise<void> };
   /** What follows the first half of a change of the whole image, a flush after each: see bulk-change.ts. */
@@ -33,10 +35,14 @@ export function assembleCore(
   flush: () => Promise<void>,
 ): Qcow2Core {
   const reader = new Reader(image, backing);
-  const allocator = new Allocator(image, (index) => compressed.leave(index));
+  const packers = new Set<CompressedWriter>();
+  const allocator = new Allocator(image, (index) => {
+    for (const packer of packers) packer.leave(index);
+  });
   const entries = new EntryEditor(image, reader, allocator, prepare);
   const writer = new Writer(image, reader, allocator, entries);
   const compressed = new CompressedWriter(image, allocator, entries);
+  packers.add(compressed);
   const zeros = new ZeroWriter(image, reader, writer, allocator, entries);
   return {
     image,
@@ -47,6 +53,7 @@ export function assembleCore(
     writer,
     compressed,
     zeros,
+    packers,
     bulk: { last: Promise.resolve() },
     unfinished: [],
     flush,

@@ -17,21 +17,22 @@ import {
   type BeginStateOptions,
   beginState,
   dropUnfinished,
-  openState,
-  type StateReader,
+  editState,
   type StateWriter,
 } from "./saved-state.ts";
+import { snapshotTree } from "./snapshot-change.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
+import { type SnapshotUsage, snapshotUsage } from "./snapshot-usage.ts";
 import {
   applySnapshot,
   type CreateSnapshotOptions,
   changeSnapshot,
   createSnapshot,
-  deleteSnapshot,
+  deleteSnapshots,
   findSnapshot,
   makeEmpty,
-  snapshotTree,
 } from "./snapshots.ts";
+import { openState, type StateReader } from "./state-reader.ts";
 import { dropVmState, readVmState, writeVmState } from "./vm-state.ts";
 
 /** What a device is made over. */
@@ -183,7 +184,16 @@ class Device implements Qcow2Device {
   }
 
   deleteSnapshot(idOrName: string): Promise<void> {
-    return this.inTurn(() => deleteSnapshot(this.core, idOrName));
+    return this.deleteSnapshots([idOrName]);
+  }
+
+  deleteSnapshots(idsOrNames: readonly string[]): Promise<void> {
+    return this.inTurn(() => deleteSnapshots(this.core, idsOrNames));
+  }
+
+  async snapshotUsage(idOrName: string): Promise<SnapshotUsage> {
+    this.checkRequest(0, 0);
+    return this.guard(() => snapshotUsage(this.image, findSnapshot(this.image, idOrName)));
   }
 
   async openSnapshot(idOrName: string, options: { owning?: boolean } = {}): Promise<Qcow2Device> {
@@ -231,7 +241,11 @@ class Device implements Qcow2Device {
   }
 
   beginState(options: BeginStateOptions): Promise<StateWriter> {
-    return this.inTurn(() => beginState(this.core, options));
+    return this.inTurn(() => beginState(this.core, options, (work) => this.inTurn(work)));
+  }
+
+  editState(idOrName: string): Promise<StateWriter> {
+    return this.inTurn(() => editState(this.core, idOrName, (work) => this.inTurn(work)));
   }
 
   async openState(idOrName: string): Promise<StateReader> {
@@ -328,7 +342,7 @@ class Device implements Qcow2Device {
   }
 
   /** Changes of the image as a whole, one after the other. */
-  private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+  private async inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
     this.checkWrite(0, 0);
     const turn = this.turns.then(() => this.guard(work));
     this.turns = turn.then(

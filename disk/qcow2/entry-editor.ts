@@ -1,7 +1,7 @@
 import { WriteStage } from "../block-file.ts";
 import type { Allocator, CountChanges } from "./allocator.ts";
 import type { Qcow2Image } from "./image.ts";
-import { encodeCopiedEntry, type L2Entry } from "./l2-entry.ts";
+import { clearCopied, encodeCopiedEntry, type L2Entry } from "./l2-entry.ts";
 import { type EntryPlace, findEntry, findL1 } from "./mapping.ts";
 import type { Need } from "./needs.ts";
 import type { Reader } from "./reader.ts";
@@ -151,6 +151,8 @@ export class EntryEditor {
       needs.push(() => image.file.load(l2OffsetBytes, clusterSizeBytes));
       return undefined;
     }
+    // What a shared table refers to is shared as well, whatever its flags say of the one it was made for.
+    clearCopied(table, image.entryBytes);
     const free = allocator.findFree(1, needs);
     if (!free) return undefined;
     const changes = new Map(free.map((freeIndex) => [freeIndex, 1]));
@@ -168,7 +170,7 @@ export class EntryEditor {
     image.setL1(index, hi, lo);
     allocator.apply(changes);
     image.metadata.set(newIndex, "active L2 table");
-    if (l2OffsetBytes !== 0) image.metadata.delete(l2OffsetBytes / clusterSizeBytes);
+    if (l2OffsetBytes !== 0 && !image.isView) image.metadata.delete(l2OffsetBytes / clusterSizeBytes);
     return newOffset;
   }
 }

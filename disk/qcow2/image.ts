@@ -63,8 +63,8 @@ export class Qcow2Image {
   private metadataClusters: MetadataClusters | undefined;
   private readonly damage = new WeakSet<ByreError>();
   private barrier = false;
-  /** Whose barrier it is: what is written through a view of this file waits as well. */
-  private barrierOwner: Qcow2Image = this;
+  /** The image that a view of a snapshot belongs to; else itself. Barrier and metadata are the owner's. */
+  private owner: Qcow2Image = this;
 
   constructor(parts: ImageParts) {
     const { file, header } = parts;
@@ -103,8 +103,15 @@ export class Qcow2Image {
     return this.l1.byteLength / ENTRY_BYTES;
   }
 
+  /** Whether this is the image as a snapshot has it, over the tables of another. */
+  get isView(): boolean {
+    return this.owner !== this;
+  }
+
   /** The clusters that hold the image's own structures: nothing of the guest's may be written there. */
   get metadata(): MetadataClusters {
+    // A view's header is of the time when it was opened: tables have moved since.
+    if (this.isView) return this.owner.metadata;
     this.metadataClusters ??= mapMetadata(this);
     return this.metadataClusters;
   }
@@ -138,7 +145,7 @@ export class Qcow2Image {
       codec: this.codec,
       cipher: this.cipher,
     });
-    view.barrierOwner = this;
+    view.owner = this.owner;
     return view;
   }
 
@@ -183,7 +190,7 @@ export class Qcow2Image {
 
   /** Whether no barrier stands; notes the need to flush when one does. */
   passBarrier(needs: Need[]): boolean {
-    const owner = this.barrierOwner;
+    const { owner } = this;
     if (!owner.barrier) return true;
     needs.push(async () => {
       await this.file.flush();

@@ -139,3 +139,8 @@ export function encodeCompressedEntry(
   const { hi, lo } = splitU64(hostOffsetBytes);
   return { hi: (COMPRESSED_HI | (moreSectors << highBits) | hi) >>> 0, lo };
 }
+
+/** Takes the COPIED flags from an L1 or L2 table: what is shared has no refcount of 1. */
+export function clearCopied(table: Uint8Array, entryBytes: number): void {
+  for (let at = 0; at < table.length; at += entryBytes) table[at] = (table[at] ?? 0) & 0x7f;
+}

@@ -32,11 +32,18 @@ export interface BackingRequest {
   readonly overlayName: string;
 }
 
+/** The image behind another, as it is or as one of its internal snapshots has it. */
+export interface BackingImage {
+  readonly file: BlockFile;
+  /** Id or name of a snapshot of a qcow2 image. */
+  readonly snapshot?: string;
+}
+
 /**
  * Supplies the file behind an image. Nothing in an image is followed on its own: only what this returns is
  * opened. Refuse with a ByreError (BACKING_MISSING, BACKING_DENIED). The device closes the file.
  */
-export type BackingResolver = (request: BackingRequest) => Promise<BlockFile>;
+export type BackingResolver = (request: BackingRequest) => Promise<BlockFile | BackingImage>;
 
 export interface OpenQcow2Options {
   /** Opens for writing. Default: as the file is. */
@@ -71,8 +78,8 @@ const MAX_CHAIN = 64;
  * @param file owned by the device from now on: closed with it, and closed here when opening fails.
  * @throws ByreError NOT_QCOW2, TRUNCATED, CORRUPT, UNSUPPORTED_VERSION, TOO_LARGE; ENCRYPTED without a
  *   password; for what is not done LUKS, EXTERNAL_DATA_FILE, UNSUPPORTED_FEATURE; for writing also MARKED_CORRUPT, and CHECK_FAILED when a
- *   dirty image cannot be repaired; for the chain BACKING_DENIED, BACKING_DEPTH and what the
- *   resolver throws.
+ *   dirty image cannot be repaired; for the chain BACKING_DENIED, BACKING_DEPTH, SNAPSHOT_NOT_FOUND and what
+ *   the resolver throws.
  */
 export async function openQcow2(file: BlockFile, options: OpenQcow2Options = {}): Promise<Qcow2Device> {
   return openInChain(file, options.writable ?? file.writable, options, []);
@@ -230,11 +237,32 @@ async function openBacking(
         `Convert ${name} with qemu-img first.`,
       { file: overlayName, backing: name, format },
     );
-  const file = await (options.resolveBacking ?? denyBacking)(request);
+  const supplied = await (options.resolveBacking ?? denyBacking)(request);
+  const { file, snapshot } = "readNow" in supplied ? { file: supplied } : supplied;
   // Without a declared format the magic decides, as in QEMU: safe here, since a backing file is only read
   // and what it names in turn goes through the same resolver.
   const isQcow2 = format === undefined ? (await probeImage(file)) === "qcow2" : format === "qcow2";
-  return isQcow2 ? openInChain(file, false, options, overlays) : openRawDevice(file, { writable: false });
+  if (isQcow2) {
+    const device = await openInChain(file, false, options, overlays);
+    return snapshot === undefined ? device : openAtSnapshot(device, snapshot);
+  }
+  if (snapshot === undefined) return openRawDevice(file, { writable: false });
+  await file.close();
+  throw new ByreError(
+    "SNAPSHOT_NOT_FOUND",
+    `${file.name} is a raw image, which has no snapshots; ${overlayName} is to be over its snapshot "${snapshot}".`,
+    { file: file.name, snapshot },
+  );
+}
+
+/** The device as a snapshot has it; closing it closes the device. */
+async function openAtSnapshot(device: Qcow2Device, snapshot: string): Promise<Qcow2Device> {
+  try {
+    return await device.openSnapshot(snapshot, { owning: true });
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
 }
 
 async function denyBacking({ name, overlayName }: BackingRequest): Promise<BlockFile> {

@@ -5,9 +5,11 @@ import type { HeaderChange } from "./header-edit.ts";
 import type { Qcow2Image } from "./image.ts";
 import type { Qcow2Info } from "./info.ts";
 import type { ResizeOptions } from "./resize.ts";
-import type { BeginStateOptions, StateReader, StateWriter } from "./saved-state.ts";
+import type { BeginStateOptions, StateWriter } from "./saved-state.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
+import type { SnapshotUsage } from "./snapshot-usage.ts";
 import type { CreateSnapshotOptions } from "./snapshots.ts";
+import type { StateReader } from "./state-reader.ts";
 
 /** A qcow2 image as a device, with what only this format can do. */
 export interface Qcow2Device extends BlockDevice {
@@ -57,6 +59,16 @@ export interface Qcow2Device extends BlockDevice {
 
   /** Drops a snapshot. Throws SNAPSHOT_NOT_FOUND, and as `write`. */
   deleteSnapshot(idOrName: string): Promise<void>;
+
+  /** Drops several snapshots in one change: all, or none when one is not there. Throws as `deleteSnapshot`. */
+  deleteSnapshots(idsOrNames: readonly string[]): Promise<void>;
+
+  /**
+   * How much of the file a snapshot takes, and how much of that is its own. Reads its tables, not its data.
+   *
+   * @throws ByreError SNAPSHOT_NOT_FOUND, CORRUPT.
+   */
+  snapshotUsage(idOrName: string): Promise<SnapshotUsage>;
 
   /**
    * The disk as a snapshot has it, to read. Close it before the snapshot is deleted.
@@ -112,6 +124,14 @@ export interface Qcow2Device extends BlockDevice {
    * @throws ByreError as `createSnapshot`.
    */
   beginState(options: BeginStateOptions): Promise<StateWriter>;
+
+  /**
+   * Opens the VM state of a snapshot to rewrite single clusters of it. The snapshot has its old state until the
+   * writer's `finish`, which keeps its id; while it is written there is a second one, `UNFINISHED_SNAPSHOT`.
+   *
+   * @throws ByreError SNAPSHOT_NOT_FOUND; as `createSnapshot`.
+   */
+  editState(idOrName: string): Promise<StateWriter>;
 
   /** The VM state of a snapshot, to read. Throws SNAPSHOT_NOT_FOUND, CORRUPT. */
   openState(idOrName: string): Promise<StateReader>;

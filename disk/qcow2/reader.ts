@@ -68,6 +68,17 @@ export class Reader {
     }
   }
 
+  /**
+   * The packed bytes of the compressed cluster at a guest offset, with what else lies in their last sector.
+   *
+   * @returns undefined after noting needs.
+   */
+  tryReadPacked(guestOffsetBytes: number, needs: Need[]): Uint8Array<ArrayBuffer> | "not packed" | undefined {
+    const found = this.tryFindRun(guestOffsetBytes, 1, needs);
+    if (!found) return undefined;
+    return found.entry.kind === "compressed" ? this.readPacked(found.entry, needs) : "not packed";
+  }
+
   /** How the front of a range is stored; undefined after noting a need. */
   tryFindRun(guestOffsetBytes: number, maxBytes: number, needs: Need[]): Run | undefined {
     const { image } = this;
@@ -170,12 +181,8 @@ export class Reader {
     const { hostOffsetBytes } = entry;
     const known = this.unpacked.get(hostOffsetBytes);
     if (known) return known;
-    const lengthBytes = Math.min(entry.lengthBytes, image.file.sizeBytes - hostOffsetBytes);
-    const packed = new Uint8Array(lengthBytes);
-    if (!image.file.readNow(hostOffsetBytes, packed)) {
-      needs.push(() => image.file.load(hostOffsetBytes, lengthBytes));
-      return undefined;
-    }
+    const packed = this.readPacked(entry, needs);
+    if (!packed) return undefined;
     const plain = image.codec.decompress(packed, image.clusterSizeBytes);
     if (!plain)
       throw image.damagedData(
@@ -188,5 +195,15 @@ export class Reader {
       if (!oldest.done) this.unpacked.delete(oldest.value);
     }
     return plain;
+  }
+
+  private readPacked(entry: CompressedEntry, needs: Need[]): Uint8Array<ArrayBuffer> | undefined {
+    const { file } = this.image;
+    const { hostOffsetBytes } = entry;
+    const lengthBytes = Math.min(entry.lengthBytes, file.sizeBytes - hostOffsetBytes);
+    const packed = new Uint8Array(lengthBytes);
+    if (file.readNow(hostOffsetBytes, packed)) return packed;
+    needs.push(() => file.load(hostOffsetBytes, lengthBytes));
+    return undefined;
   }
 }

@@ -8,8 +8,10 @@ import { encodeCompressedEntry, type L2Entry } from "./l2-entry.ts";
 import { entryAt, findEntry, findL1, setEntryHalves, setPlainEntry } from "./mapping.ts";
 import { type Need, untilReady } from "./needs.ts";
 import { Reader } from "./reader.ts";
+import { checkName, replaceSnapshots, snapshotTree } from "./snapshot-change.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
-import { changeSnapshot, createSnapshot, deleteSnapshot, findSnapshot, snapshotTree } from "./snapshots.ts";
+import { changeSnapshot, createSnapshot, deleteSnapshots, findSnapshot } from "./snapshots.ts";
+import { hasSnapshot } from "./state-reader.ts";
 import { vmStateOffset } from "./vm-state.ts";
 import { Writer } from "./writer.ts";
 import { ZeroWriter } from "./zero-writer.ts";
@@ -25,12 +27,17 @@ export interface BeginStateOptions {
   maxStateBytes: number;
 }
 
-/** What a finished snapshot is called, and when it was. */
+/** What a finished snapshot is called, and when it was. What is left out stays as it is. */
 export interface FinishStateOptions {
   name: string;
   /** Length of the state in bytes. */
   vmStateBytes: number;
   vmClockNanoseconds?: bigint;
+  /** Since 1970. */
+  dateSeconds?: number;
+  dateNanoseconds?: number;
+  /** Ids of snapshots that this one takes the place of: they go in the same change that names it. */
+  replaces?: readonly string[];
 }
 
 /**
@@ -51,20 +58,73 @@ export interface StateWriter {
    * @returns false when it cannot be shared once more, or is not stored there; write it then.
    */
   share(clusterIndex: number, from: Qcow2Snapshot): Promise<boolean>;
-  /** Gives the snapshot its name and its state: from now on it can be loaded. Durable when it resolves. */
+  /**
+   * Gives the snapshot its name and its state: from now on it can be loaded. Durable when it resolves. When it
+   * fails, cancel.
+   */
   finish(options: FinishStateOptions): Promise<Qcow2Snapshot>;
-  /** Drops the snapshot and all that was written for it. */
+  /** Drops the snapshot and all that was written for it. Once it is finished, it stays. */
   cancel(): Promise<void>;
 }
 
+/** Runs a change of the image as a whole once no other is under way. */
+export type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>;
+
 /** Keeps the disk as it is now in a snapshot, and opens its VM state for writing. */
-export async function beginState(core: Qcow2Core, options: BeginStateOptions): Promise<StateWriter> {
+export async function beginState(
+  core: Qcow2Core,
+  options: BeginStateOptions,
+  inTurn: InTurn,
+): Promise<StateWriter> {
   const { image } = core;
   const endBytes = vmStateOffset(image) + options.maxStateBytes;
-  const l1Entries = Math.max(image.l1Entries, Math.ceil(endBytes / image.l2ReachBytes));
+  const l1Entries = Math.ceil(endBytes / image.l2ReachBytes);
   const snapshot = await createSnapshot(core, { name: UNFINISHED_SNAPSHOT, l1Entries });
-  const { l1 } = await snapshotTree(image, snapshot);
-  return new SnapshotState(core, snapshot, image.viewSnapshot(snapshot, new Uint8Array(l1.buffer)));
+  return openForWriting(core, snapshot, inTurn, (options) => {
+    const { replaces, ...change } = options;
+    return changeSnapshot(core, snapshot.id, change, replaces);
+  });
+}
+
+/**
+ * Opens the VM state of a snapshot for the rewriting of single clusters, in a copy of its tables: until it is
+ * finished the snapshot has its old state.
+ */
+export async function editState(core: Qcow2Core, idOrName: string, inTurn: InTurn): Promise<StateWriter> {
+  const edited = findSnapshot(core.image, idOrName);
+  const copy = await createSnapshot(core, {
+    name: UNFINISHED_SNAPSHOT,
+    dateSeconds: edited.dateSeconds,
+    dateNanoseconds: edited.dateNanoseconds,
+    vmClockNanoseconds: edited.vmClockNanoseconds,
+    ...(edited.icount !== undefined && { icount: edited.icount }),
+    of: edited,
+  });
+  return openForWriting(core, copy, inTurn, ({ replaces = [], ...change }) =>
+    replaceSnapshots(core, (now) => {
+      const old = findSnapshot(core.image, edited.id);
+      const working = findSnapshot(core.image, copy.id);
+      const { l1OffsetBytes, l1Entries } = working;
+      const result: Qcow2Snapshot = { ...old, ...change, l1OffsetBytes, l1Entries };
+      checkName(core.image, result.name);
+      const dropped = now.filter((each) => each === old || (each !== working && replaces.includes(each.id)));
+      const snapshots = now
+        .filter((each) => each === old || (each !== working && !dropped.includes(each)))
+        .map((each) => (each === old ? result : each));
+      return { snapshots, dropped, result };
+    }),
+  );
+}
+
+async function openForWriting(
+  core: Qcow2Core,
+  snapshot: Qcow2Snapshot,
+  inTurn: InTurn,
+  name: (options: FinishStateOptions) => Promise<Qcow2Snapshot>,
+): Promise<StateWriter> {
+  const { l1 } = await snapshotTree(core.image, snapshot);
+  const view = core.image.viewSnapshot(snapshot, new Uint8Array(l1.buffer));
+  return new SnapshotState(core, snapshot, view, inTurn, name);
 }
 
 class SnapshotState implements StateWriter {
@@ -77,6 +137,7 @@ class SnapshotState implements StateWriter {
   private readonly allocator: Allocator;
   /** Other snapshots, to share from. */
   private readonly parents = new Map<string, Qcow2Image>();
+  private cancelled = false;
   private over = false;
 
   constructor(
@@ -84,6 +145,9 @@ class SnapshotState implements StateWriter {
     private readonly snapshot: Qcow2Snapshot,
     /** The image as the snapshot has it: what is written goes into its tables. */
     private readonly view: Qcow2Image,
+    private readonly inTurn: InTurn,
+    /** Puts the finished snapshot into the table. */
+    private readonly putInTable: (options: FinishStateOptions) => Promise<Qcow2Snapshot>,
   ) {
     this.clusterSizeBytes = view.clusterSizeBytes;
     this.startBytes = vmStateOffset(view);
@@ -93,6 +157,7 @@ class SnapshotState implements StateWriter {
     this.writer = new Writer(view, reader, core.allocator, this.entries);
     this.compressed = new CompressedWriter(view, core.allocator, this.entries);
     this.zeros = new ZeroWriter(view, reader, this.writer, core.allocator, this.entries);
+    core.packers.add(this.compressed);
   }
 
   async writeCluster(clusterIndex: number, plain: Uint8Array): Promise<void> {
@@ -119,22 +184,36 @@ class SnapshotState implements StateWriter {
     const at = this.placeOf(clusterIndex, 1);
     const parent = await this.parent(from);
     const from0 = vmStateOffset(parent) + clusterIndex * this.clusterSizeBytes;
-    return this.attempt((needs) => this.tryShare(at, parent, from0, needs));
+    return this.attempt((needs) =>
+      // What a deleted snapshot's tables say may be some other's by now.
+      hasSnapshot(this.core.image, from) ? this.tryShare(at, parent, from0, needs) : false,
+    );
   }
 
-  async finish(options: FinishStateOptions): Promise<Qcow2Snapshot> {
-    this.checkGoing();
-    // The state must be in the file before the table says that it is there.
-    await this.core.flush();
-    const finished = await changeSnapshot(this.core, this.snapshot.id, options);
-    this.over = true;
-    return finished;
+  finish(options: FinishStateOptions): Promise<Qcow2Snapshot> {
+    return this.inTurn(async () => {
+      this.checkGoing();
+      // The state must be in the file before the table says that it is there.
+      await this.core.flush();
+      const finished = await this.putInTable(options);
+      this.end();
+      return finished;
+    });
   }
 
   async cancel(): Promise<void> {
-    if (this.over) return;
+    // Nothing more is written from now on; a finish that is under way comes first, and may succeed.
+    this.cancelled = true;
+    await this.inTurn(async () => {
+      if (this.over) return;
+      this.end();
+      if (hasSnapshot(this.core.image, this.snapshot)) await deleteSnapshots(this.core, [this.snapshot.id]);
+    });
+  }
+
+  private end(): void {
     this.over = true;
-    await deleteSnapshot(this.core, this.snapshot.id);
+    this.core.packers.delete(this.compressed);
   }
 
   /** One reference more for what the parent's entry refers to, and the same entry here. */
@@ -213,7 +292,7 @@ class SnapshotState implements StateWriter {
   }
 
   private checkGoing(): void {
-    if (!this.over) return;
+    if (!this.over && !this.cancelled && hasSnapshot(this.core.image, this.snapshot)) return;
     throw new ByreError("CLOSED", `${this.view.file.name}: this save is over.`, {
       file: this.view.file.name,
     });
@@ -222,55 +301,6 @@ class SnapshotState implements StateWriter {
 
 /** Drops what a crash left of saves that were not finished. */
 export async function dropUnfinished(core: Qcow2Core): Promise<void> {
-  for (const { name, id } of [...core.image.snapshots])
-    if (name === UNFINISHED_SNAPSHOT) await deleteSnapshot(core, id);
-}
-
-/** The reader of a snapshot's VM state. */
-export async function openState(core: Qcow2Core, idOrName: string): Promise<StateReader> {
-  const snapshot = findSnapshot(core.image, idOrName);
-  const { l1 } = await snapshotTree(core.image, snapshot);
-  const view = core.image.viewSnapshot(snapshot, new Uint8Array(l1.buffer));
-  return new StateReader(snapshot, view);
-}
-
-/** VM state of a snapshot, to read. */
-export class StateReader {
-  private readonly reader: Reader;
-  private readonly startBytes: number;
-
-  constructor(
-    readonly snapshot: Qcow2Snapshot,
-    private readonly view: Qcow2Image,
-  ) {
-    this.reader = new Reader(view, undefined);
-    this.startBytes = vmStateOffset(view);
-  }
-
-  get sizeBytes(): number {
-    return this.snapshot.vmStateBytes;
-  }
-
-  get clusterSizeBytes(): number {
-    return this.view.clusterSizeBytes;
-  }
-
-  /** Fills `target` with the state's bytes from an offset on. */
-  async read(offsetBytes: number, target: Uint8Array): Promise<void> {
-    const start = this.startBytes + offsetBytes;
-    for (let done = 0; done < target.length; )
-      done += await untilReady((needs) => this.reader.tryReadRun(start + done, target.subarray(done), needs));
-  }
-
-  /**
-   * How far from an offset on the state is zeros without being stored, or is stored.
-   *
-   * @returns the kind and a length in bytes of at most `maxBytes`.
-   */
-  async run(offsetBytes: number, maxBytes: number): Promise<{ stored: boolean; lengthBytes: number }> {
-    const found = await untilReady((needs) =>
-      this.reader.tryFindRun(this.startBytes + offsetBytes, maxBytes, needs),
-    );
-    return { stored: found.kind === "data" || found.kind === "compressed", lengthBytes: found.lengthBytes };
-  }
+  const left = core.image.snapshots.filter(({ name }) => name === UNFINISHED_SNAPSHOT).map(({ id }) => id);
+  if (left.length > 0) await deleteSnapshots(core, left);
 }

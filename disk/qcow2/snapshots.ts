@@ -1,10 +1,19 @@
 import { ByreError } from "../errors.ts";
-import { encodeActiveFields, type NewTable, runBulkChange, type TableTree } from "./bulk-change.ts";
+import { encodeActiveFields, runBulkChange, type TableTree } from "./bulk-change.ts";
 import type { Qcow2Core } from "./core.ts";
-import { ENTRY_BYTES, HeaderField, MAX_L1_BYTES, MAX_SNAPSHOT_TABLE_BYTES, MAX_SNAPSHOTS } from "./format.ts";
+import { ENTRY_BYTES, MAX_L1_BYTES, MAX_SNAPSHOTS } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
-import { untilReady } from "./needs.ts";
-import { encodeSnapshotTable, MAX_SNAPSHOT_NAME_BYTES, type Qcow2Snapshot } from "./snapshot-table.ts";
+import { clearCopied } from "./l2-entry.ts";
+import {
+  activeTree,
+  checkName,
+  NO_TREE,
+  placeTables,
+  replaceSnapshots,
+  snapshotTree,
+  tableChange,
+} from "./snapshot-change.ts";
+import { encodeSnapshotTable, type Qcow2Snapshot } from "./snapshot-table.ts";
 import { bytesOf, viewOf } from "./u64.ts";
 
 /** What a new snapshot is to be called, and when it was. */
@@ -22,6 +31,8 @@ export interface CreateSnapshotOptions {
   icount?: bigint;
   /** Entries of the snapshot's L1 table, when it is to have room for more than the active one has. */
   l1Entries?: number;
+  /** Keeps the disk as this snapshot has it, and its VM state. Default: the disk as it is now. */
+  of?: Qcow2Snapshot;
 }
 
 /** The snapshot with an id, or else with a name. */
@@ -60,8 +71,9 @@ export async function createSnapshot(
     );
   const now = Date.now();
   return runBulkChange(core, async () => {
-    const l1 = new Uint8Array(Math.max(image.l1Entries, options.l1Entries ?? 0) * ENTRY_BYTES);
-    l1.set(bytesOf(image.l1));
+    const kept = options.of ? await snapshotTree(image, options.of) : activeTree(image);
+    const l1 = new Uint8Array(Math.max(kept.l1.byteLength, (options.l1Entries ?? 0) * ENTRY_BYTES));
+    l1.set(bytesOf(kept.l1));
     const snapshot: Omit<Qcow2Snapshot, "l1OffsetBytes"> = {
       id: String(
         image.snapshots.reduce((most, { id }) => Math.max(most, Number.parseInt(id, 10) || 0), 0) + 1,
@@ -71,12 +83,12 @@ export async function createSnapshot(
       dateNanoseconds: options.dateNanoseconds ?? (now % 1000) * 1_000_000,
       vmClockNanoseconds: options.vmClockNanoseconds ?? 0n,
       vmStateBytes: options.vmStateBytes ?? 0,
-      diskBytes: image.header.sizeBytes,
+      diskBytes: options.of?.diskBytes ?? image.header.sizeBytes,
       icount: options.icount,
       l1Entries: l1.length / ENTRY_BYTES,
       extraData: new Uint8Array(0),
     };
-    clearCopied(l1);
+    clearCopied(l1, ENTRY_BYTES);
     const place = await placeTables(core, [
       l1,
       encodeSnapshotTable([...image.snapshots, { ...snapshot, l1OffsetBytes: 0 }]),
@@ -85,15 +97,15 @@ export async function createSnapshot(
     const created: Qcow2Snapshot = { ...snapshot, l1OffsetBytes: l1.length === 0 ? 0 : l1OffsetBytes };
     const snapshots = [...image.snapshots, created];
     const table = tableChange(image, snapshots, place[1] ?? 0);
-    const active = activeTree(image);
     return {
       change: {
-        added: [active],
+        added: [kept],
         removed: [],
-        active,
+        // What another snapshot has is counted already: the active tree's flags do not change with it.
+        active: options.of ? NO_TREE : kept,
         tables: [{ bytes: l1, clusterIndex: place[0] ?? 0 }, ...table.tables],
         releasedTables: table.releasedTables,
-        header: [table.header],
+        header: table.header,
         applied: table.applied,
       },
       result: created,
@@ -101,59 +113,46 @@ export async function createSnapshot(
   });
 }
 
-/** Gives a snapshot another name, or the length of a VM state that its tables have by now. */
+/** What of a snapshot's entry may change. */
+export interface SnapshotChange {
+  name?: string;
+  vmStateBytes?: number;
+  vmClockNanoseconds?: bigint;
+  dateSeconds?: number;
+  dateNanoseconds?: number;
+}
+
+/**
+ * Gives a snapshot another name or date, or the length of a VM state that its tables have by now.
+ *
+ * @param replaces ids of snapshots that go in the same change; one that is gone already is no error.
+ */
 export async function changeSnapshot(
   core: Qcow2Core,
   idOrName: string,
-  change: { name?: string; vmStateBytes?: number; vmClockNanoseconds?: bigint },
+  change: SnapshotChange,
+  replaces: readonly string[] = [],
 ): Promise<Qcow2Snapshot> {
   const { image } = core;
-  const before = findSnapshot(image, idOrName);
-  const after: Qcow2Snapshot = { ...before, ...change };
-  checkName(image, after.name);
-  return runBulkChange(core, async () => {
-    const snapshots = image.snapshots.map((snapshot) => (snapshot === before ? after : snapshot));
-    const [place = 0] = await placeTables(core, [encodeSnapshotTable(snapshots)]);
-    const table = tableChange(image, snapshots, place);
-    return {
-      change: {
-        added: [],
-        removed: [],
-        active: NO_TREE,
-        tables: table.tables,
-        releasedTables: table.releasedTables,
-        header: [table.header],
-        applied: table.applied,
-      },
-      result: after,
-    };
+  return replaceSnapshots(core, (now) => {
+    const before = findSnapshot(image, idOrName);
+    const after: Qcow2Snapshot = { ...before, ...change };
+    checkName(image, after.name);
+    const dropped = now.filter((snapshot) => snapshot !== before && replaces.includes(snapshot.id));
+    const snapshots = now
+      .filter((snapshot) => !dropped.includes(snapshot))
+      .map((snapshot) => (snapshot === before ? after : snapshot));
+    return { snapshots, dropped, result: after };
   });
 }
 
-/** For changes that leave the active tree's flags as they are. */
-const NO_TREE: TableTree = { l1: new DataView(new ArrayBuffer(0)), l1OffsetBytes: 0 };
-
-/** Drops a snapshot; what only it referred to is free then. */
-export async function deleteSnapshot(core: Qcow2Core, idOrName: string): Promise<void> {
-  const { image } = core;
-  const doomed = findSnapshot(image, idOrName);
-  await runBulkChange(core, async () => {
-    const snapshots = image.snapshots.filter((snapshot) => snapshot !== doomed);
-    const place = await placeTables(core, [encodeSnapshotTable(snapshots)]);
-    const table = tableChange(image, snapshots, place[0] ?? 0);
+/** Drops snapshots in one change; what only they referred to is free then. */
+export async function deleteSnapshots(core: Qcow2Core, idsOrNames: readonly string[]): Promise<void> {
+  await replaceSnapshots(core, (now) => {
+    const dropped = [...new Set(idsOrNames.map((idOrName) => findSnapshot(core.image, idOrName)))];
     return {
-      change: {
-        added: [],
-        removed: [await snapshotTree(image, doomed)],
-        active: activeTree(image),
-        tables: table.tables,
-        releasedTables: [
-          ...table.releasedTables,
-          { offsetBytes: doomed.l1OffsetBytes, lengthBytes: doomed.l1Entries * ENTRY_BYTES },
-        ],
-        header: [table.header],
-        applied: table.applied,
-      },
+      snapshots: now.filter((snapshot) => !dropped.includes(snapshot)),
+      dropped,
       result: undefined,
     };
   });
@@ -206,7 +205,7 @@ async function replaceActive(
   added: TableTree | undefined,
 ) {
   const { image } = core;
-  clearCopied(l1);
+  clearCopied(l1, ENTRY_BYTES);
   const [clusterIndex = 0] = await placeTables(core, [l1]);
   const l1OffsetBytes = clusterIndex * image.clusterSizeBytes;
   const l1Entries = l1.length / ENTRY_BYTES;
@@ -223,74 +222,4 @@ async function replaceActive(
     },
     result: undefined,
   };
-}
-
-/** A snapshot table in the place of the present one. */
-function tableChange(image: Qcow2Image, snapshots: readonly Qcow2Snapshot[], clusterIndex: number) {
-  const bytes = encodeSnapshotTable(snapshots);
-  if (bytes.length > MAX_SNAPSHOT_TABLE_BYTES)
-    throw new ByreError("TOO_LARGE", `${image.file.name}: its snapshot table would be larger than 64 MiB.`, {
-      file: image.file.name,
-    });
-  const offsetBytes = bytes.length === 0 ? 0 : clusterIndex * image.clusterSizeBytes;
-  const fields = new Uint8Array(12);
-  viewOf(fields).setUint32(0, snapshots.length);
-  viewOf(fields).setBigUint64(4, BigInt(offsetBytes));
-  const { snapshotsOffsetBytes: oldOffset, snapshotCount } = image.header;
-  const tables: NewTable[] = bytes.length === 0 ? [] : [{ bytes, clusterIndex }];
-  return {
-    tables,
-    releasedTables:
-      snapshotCount === 0 ? [] : [{ offsetBytes: oldOffset, lengthBytes: image.snapshotTableBytes }],
-    header: { fieldBytes: HeaderField.SNAPSHOT_COUNT, bytes: fields },
-    applied: () => image.setSnapshots(snapshots, offsetBytes, bytes.length),
-  };
-}
-
-function checkName({ file }: Qcow2Image, name: string): void {
-  const nameBytes = new TextEncoder().encode(name).length;
-  if (nameBytes <= MAX_SNAPSHOT_NAME_BYTES && !name.includes("\0")) return;
-  throw new ByreError(
-    "INVALID_ARGUMENT",
-    `${file.name}: a snapshot's name has at most ${MAX_SNAPSHOT_NAME_BYTES} bytes and no NUL; this one has ${nameBytes} bytes.`,
-    { file: file.name, lengthBytes: nameBytes },
-  );
-}
-
-/** Finds free clusters, one after the other, for each table; returns their first ones. */
-async function placeTables(core: Qcow2Core, tables: readonly Uint8Array[]): Promise<number[]> {
-  const { clusterSizeBytes } = core.image;
-  const counts = tables.map((table) => Math.ceil(table.length / clusterSizeBytes));
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  const free = await untilReady((needs) => core.allocator.findFree(total, needs, true));
-  let taken = 0;
-  return counts.map((count) => {
-    const first = free[taken] ?? 0;
-    taken += count;
-    return first;
-  });
-}
-
-function activeTree(image: Qcow2Image): TableTree {
-  return { l1: viewOf(bytesOf(image.l1).slice()), l1OffsetBytes: image.l1OffsetBytes };
-}
-
-/** Reads a snapshot's L1 table. */
-export async function snapshotTree(image: Qcow2Image, snapshot: Qcow2Snapshot): Promise<TableTree> {
-  const { file } = image;
-  const lengthBytes = snapshot.l1Entries * ENTRY_BYTES;
-  const { l1OffsetBytes } = snapshot;
-  if (l1OffsetBytes + lengthBytes > file.sizeBytes || lengthBytes > MAX_L1_BYTES)
-    throw image.corrupt(
-      `the L1 table of the snapshot "${snapshot.name}" needs ${lengthBytes} bytes, past the end of the file`,
-      l1OffsetBytes,
-    );
-  const l1 = new Uint8Array(lengthBytes);
-  if (lengthBytes > 0) await file.read(l1OffsetBytes, l1);
-  return { l1: viewOf(l1), l1OffsetBytes };
-}
-
-/** Takes the COPIED flags from a table: what is shared has no refcount of 1. */
-function clearCopied(l1: Uint8Array): void {
-  for (let at = 0; at < l1.length; at += ENTRY_BYTES) l1[at] = (l1[at] ?? 0) & 0x7f;
 }

@@ -100,6 +100,20 @@ class ZstdCodec implements ClusterCodec {
     return target === undefined ? undefined : memory.HEAPU8.slice(target, target + clusterSizeBytes);
   }
 
+  packedLength(input: Uint8Array, clusterSizeBytes: number): number | undefined {
+    let at = 0;
+    let done = 0;
+    for (let frames = 0; done < clusterSizeBytes; frames++) {
+      const frame = frames < MAX_FRAMES ? parseZstdFrame(input, at) : undefined;
+      if (!frame) return undefined;
+      at += frame.lengthBytes;
+      // A frame that does not say what it holds may be the last: all of it is taken.
+      if (frame.contentBytes === undefined) return input.length;
+      done += frame.contentBytes;
+    }
+    return at;
+  }
+
   compress(cluster: Uint8Array, level = DEFAULT_LEVEL): Uint8Array | undefined {
     const { functions, memory } = this;
     const source = this.source.atLeast(cluster.length);
