@@ -13,6 +13,8 @@ export interface MachineSummary {
   readonly lastUsedAt: number;
   /** What it takes in this browser's storage. */
   readonly storedBytes: number;
+  /** When it was suspended; undefined when it is not. */
+  readonly suspendedAt?: number;
   /** Name of the base, and its address when it is not an imported file. */
   readonly base: { readonly name: string; readonly url?: string };
 }
@@ -43,14 +45,17 @@ export function installPageApi(): void {
   window.byre = {
     async machines() {
       const machines = await listMachines();
-      return machines.map(({ record: { id, name, createdAt, lastUsedAt, base }, storedBytes }) => ({
-        id,
-        name,
-        createdAt,
-        lastUsedAt,
-        storedBytes,
-        base: { name: base.name, ...(base.source.kind === "url" && { url: base.source.url }) },
-      }));
+      return machines.map(
+        ({ record: { id, name, createdAt, lastUsedAt, base, suspended }, storedBytes }) => ({
+          id,
+          name,
+          createdAt,
+          lastUsedAt,
+          storedBytes,
+          ...(suspended && { suspendedAt: suspended.atMs }),
+          base: { name: base.name, ...(base.source.kind === "url" && { url: base.source.url }) },
+        }),
+      );
     },
     async open(target, options) {
       if (target instanceof File) {

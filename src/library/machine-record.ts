@@ -14,6 +14,26 @@ export interface PinnedFile {
   readonly identity: FileIdentity;
 }
 
+/** Minutes between the saves that a machine makes by itself; 0 for none. */
+export const AUTOSAVE_MINUTES = [0, 1, 5, 15] as const;
+export type AutosaveMinutes = (typeof AUTOSAVE_MINUTES)[number];
+export const DEFAULT_AUTOSAVE_MINUTES: AutosaveMinutes = 5;
+
+/** A saved state in a machine's own overlay. An id is used again once its state is deleted; with the time it is not. */
+export interface StateReference {
+  readonly id: string;
+  /** When it was saved, in milliseconds since 1970. */
+  readonly atMs: number;
+}
+
+/** The internal snapshot of the base that an overlay was made on, and that the machine starts from. */
+export interface BaseSnapshot {
+  readonly id: string;
+  readonly name: string;
+  /** Its disk is booted and its state left alone: a person chose so. */
+  readonly diskOnly?: boolean;
+}
+
 /** A machine that the browser keeps: a base, and an overlay with all that the guest wrote. */
 export interface MachineRecord {
   readonly id: string;
@@ -26,6 +46,16 @@ export interface MachineRecord {
   readonly behindBase: readonly PinnedFile[];
   readonly overlayFileId: string;
   readonly configuration: Partial<MachineConfiguration>;
+  /** The base is taken as it is in this snapshot. */
+  readonly baseSnapshot?: BaseSnapshot | undefined;
+  /** Where to go on: the machine was suspended, or made from a saved state. */
+  readonly suspended?: StateReference | undefined;
+  /** Default: `DEFAULT_AUTOSAVE_MINUTES`. */
+  readonly autosaveMinutes?: AutosaveMinutes | undefined;
+  /** Since when the machine has been on, in milliseconds since 1970; undefined once it is off. */
+  readonly openedAt?: number | undefined;
+  /** The state of its own that it was started from or put back to since, while it is on. */
+  readonly startedFrom?: StateReference | undefined;
 }
 
 export const MAX_NAME_LENGTH = 80;

@@ -88,7 +88,7 @@ export function pinnedChain(pins: readonly PinnedFile[], options: RemoteOptions)
     return file;
   };
   // A chain is asked for from the top down, one by one.
-  const openNext: BackingResolver = async (request) => {
+  const openNext = async (request: BackingRequest): Promise<BlockFile> => {
     const pin = pins[next++];
     if (!pin) throw notPinned(request);
     return open(pin);

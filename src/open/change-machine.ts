@@ -20,7 +20,8 @@ export async function recordOf(id: string): Promise<MachineRecord> {
 }
 
 /**
- * Puts a new, empty overlay in the place of a machine's, over its base as that is now.
+ * Puts a new, empty overlay in the place of a machine's, over its base as that is now; a machine made on a snapshot
+ * of the base is made on the one of that name again.
  *
  * @throws ByreError IN_USE; what opening the base meets. The machine is as it was then.
  */
@@ -33,10 +34,18 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
         record.base.source.kind === "url"
           ? linkedChain(record.base.source.url, options)
           : pinnedChain(pinsOf(record), options);
-      const disk = await makeStoredDisk(chain, record.name);
+      const disk = await makeStoredDisk(chain, record.name, { snapshot: record.baseSnapshot?.name });
       await disk.device.close();
       const [base = record.base, ...behindBase] = chain.pinned();
-      await library.update(id, { overlayFileId: disk.overlay.fileId, base, behindBase });
+      await library.update(id, {
+        overlayFileId: disk.overlay.fileId,
+        base,
+        behindBase,
+        baseSnapshot: disk.start.snapshot,
+        suspended: undefined,
+        openedAt: undefined,
+        startedFrom: undefined,
+      });
       await deleteFiles([record.overlayFileId]);
     });
   } finally {
@@ -56,7 +65,9 @@ export async function deleteMachine(id: string): Promise<void> {
   try {
     // The record first: files without one are swept away later, a record without files is a broken machine.
     await library.remove(id);
-    await deleteFiles(ownFileIds(record));
+    // A machine that was made from a saved state of this one goes on using the imported base.
+    const used = new Set((await library.list()).flatMap(ownFileIds));
+    await deleteFiles(ownFileIds(record).filter((fileId) => !used.has(fileId)));
   } finally {
     lock.release();
   }

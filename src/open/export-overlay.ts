@@ -1,7 +1,16 @@
-import { type BlockFile, openIndexedDbFile } from "../../disk/index.ts";
-import { blockStore } from "../library/block-store.ts";
-import type { MachineRecord } from "../library/machine-record.ts";
-import { overlayName } from "./machine-disk.ts";
+import {
+  type BlockFile,
+  ByreError,
+  copyDisk,
+  createQcow2,
+  openIndexedDbFile,
+  openQcow2,
+  type Qcow2Device,
+} from "../../disk/index.ts";
+import type { Machine } from "../../emulator/index.ts";
+import { blockStore, deleteFiles, whileMakingFiles } from "../library/block-store.ts";
+import { type MachineRecord, newId } from "../library/machine-record.ts";
+import { type MachineDisk, overlayName } from "./machine-disk.ts";
 import { lockMachine } from "./machine-lock.ts";
 
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -20,12 +29,85 @@ export async function readWhole(file: BlockFile): Promise<Blob> {
   return new Blob(pieces, { type: "application/octet-stream" });
 }
 
+/** What of a machine's disk is wanted as a file. */
+export interface ExportOptions {
+  readonly flatten?: boolean;
+  /** Default: true. */
+  readonly snapshots?: boolean;
+}
+
+/**
+ * The overlay of an open machine. The guest stands still while it is read as it is; without its snapshots it is
+ * copied first, which needs room in this browser for the copy.
+ *
+ * @throws ByreError UNSUPPORTED_FEATURE for `flatten`; QUOTA_EXCEEDED; what reading meets.
+ */
+export async function exportOpenDisk(
+  name: string,
+  machine: Machine,
+  disk: MachineDisk,
+  { flatten = false, snapshots = true }: ExportOptions = {},
+): Promise<Blob> {
+  if (flatten) {
+    throw new ByreError(
+      "UNSUPPORTED_FEATURE",
+      `${name} cannot be exported without its base yet. Export the overlay, and join the two with ` +
+        `"qemu-img convert -O qcow2 '${overlayName(name)}' whole.qcow2" in the folder of the base.`,
+      { machine: name },
+    );
+  }
+  const wasRunning = machine.state === "running";
+  if (wasRunning) await machine.pause();
+  try {
+    return snapshots ? await readWhole(disk.overlay) : await readWithoutSnapshots(disk.device);
+  } finally {
+    if (wasRunning) await machine.resume();
+  }
+}
+
+/** An overlay with its disk as it is now and nothing else, over the same base. */
+async function readWithoutSnapshots(from: Qcow2Device): Promise<Blob> {
+  const fileId = newId();
+  return whileMakingFiles(async () => {
+    const copy = await openIndexedDbFile({
+      database: await blockStore(),
+      fileId,
+      name: from.name,
+      create: true,
+    });
+    try {
+      await createQcow2(copy, overlayLike(from, from.sizeBytes));
+      // Only what the overlay itself stores is copied; what is behind it is not needed for that.
+      const to = await openQcow2(copy, { writable: true, backing: "none" });
+      await copyDisk(from, to);
+      await to.flush();
+      return await readWhole(copy);
+    } finally {
+      await copy.close();
+      await deleteFiles([fileId]);
+    }
+  });
+}
+
+/** How to make an empty overlay over the same base. */
+export function overlayLike({ header }: Qcow2Device, sizeBytes: number) {
+  const { clusterSizeBytes, backingName, backingFormat = "qcow2" } = header;
+  return {
+    sizeBytes,
+    clusterSizeBytes,
+    ...(backingName !== undefined && { backing: { name: backingName, format: backingFormat } }),
+  };
+}
+
 /**
  * The overlay of a machine that is not open, without need of its base.
  *
  * @throws ByreError IN_USE when a tab has it open; STORAGE.
  */
-export async function exportStoredOverlay(record: MachineRecord): Promise<Blob> {
+export async function exportStoredOverlay(
+  record: MachineRecord,
+  { snapshots = true }: Pick<ExportOptions, "snapshots"> = {},
+): Promise<Blob> {
   const lock = await lockMachine(record.id, record.name);
   try {
     const file = await openIndexedDbFile({
@@ -35,7 +117,8 @@ export async function exportStoredOverlay(record: MachineRecord): Promise<Blob> 
       writable: false,
     });
     try {
-      return await readWhole(file);
+      if (snapshots) return await readWhole(file);
+      return await readWithoutSnapshots(await openQcow2(file, { writable: false, backing: "none" }));
     } finally {
       await file.close();
     }

@@ -1,23 +1,45 @@
 import { ByreError } from "../../disk/index.ts";
 import type { MachineConfiguration } from "../../emulator/index.ts";
-import { deleteFiles, whileMakingFiles } from "../library/block-store.ts";
+import { deleteFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
-import { type MachineRecord, nameForMachine, newId } from "../library/machine-record.ts";
+import {
+  type BaseSnapshot,
+  type MachineRecord,
+  nameForMachine,
+  newId,
+  type PinnedFile,
+} from "../library/machine-record.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
+import type { StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
-import { cancelled } from "./emulator-files.ts";
 import { importFiles } from "./import-files.ts";
-import { type MachineDisk, makeStoredDisk, openMachineDisk } from "./machine-disk.ts";
+import {
+  type MachineDisk,
+  makeStoredDisk,
+  makeThrowAwayDisk,
+  openMachineDisk,
+  pinsOf,
+} from "./machine-disk.ts";
 import { lockMachine, type MachineLock } from "./machine-lock.ts";
 
 /** A disk that a machine can be started on. */
 export interface OpenedDisk {
   readonly disk: MachineDisk;
+  readonly name: string;
+  /** The files of the base, from the top down. */
+  readonly pins: readonly PinnedFile[];
+  readonly configuration: Partial<MachineConfiguration>;
+  /** The snapshot of the base that the overlay is over. */
+  readonly baseSnapshot: BaseSnapshot | undefined;
+  /** What was asked for and is not done, in words. */
+  readonly notes: readonly string[];
   /** Undefined, as is `lock`, for a machine that is thrown away. */
   readonly record: MachineRecord | undefined;
-  readonly name: string;
   readonly lock: MachineLock | undefined;
-  readonly configuration: Partial<MachineConfiguration>;
+  /** The record is not kept yet: it is once the machine has started. */
+  readonly isNew: boolean;
+  /** Lets go of everything; a machine that is not kept yet leaves nothing behind. */
+  discard(): Promise<void>;
 }
 
 /**
@@ -31,8 +53,24 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
     // Read again under the lock: another tab may have reset it until now.
     const current = await recordOf(record.id);
     const disk = await openMachineDisk(current, options);
-    await library.update(record.id, { lastUsedAt: Date.now() });
-    return { disk, record: current, name: current.name, lock, configuration: current.configuration };
+    const discard = async () => {
+      await disk.device.close();
+      lock.release();
+    };
+    const { name, configuration, baseSnapshot } = current;
+    const pins = pinsOf(current);
+    return {
+      disk,
+      name,
+      pins,
+      configuration,
+      baseSnapshot,
+      notes: [],
+      record: current,
+      lock,
+      isNew: false,
+      discard,
+    };
   } catch (error) {
     lock.release();
     throw error;
@@ -43,72 +81,83 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
 export async function makeFromFiles(
   files: readonly File[],
   options: RemoteOptions,
-  ready: Promise<unknown>,
+  wish: StartWish,
 ): Promise<OpenedDisk> {
-  return whileMakingFiles(async () => {
-    const pins = await importFiles(files, options.progress, options.signal);
-    try {
-      return await makeKept(pinnedChain(pins, options), {
-        baseName: pins[0]?.name ?? "Machine",
-        ready,
-        signal: options.signal,
-      });
-    } catch (error) {
-      await deleteFiles(pins.flatMap(({ source }) => (source.kind === "import" ? [source.fileId] : [])));
-      throw error;
-    }
-  });
-}
-
-export interface NewMachine {
-  /** The machine is called this, or this and a number. */
-  readonly baseName: string;
-  readonly memoryMiB?: number | undefined;
-  /** What else must be there before it is worth keeping the machine. */
-  readonly ready: Promise<unknown>;
-  readonly signal: AbortSignal;
+  const pins = await importFiles(files, options.progress, options.signal);
+  const deleteImported = () =>
+    deleteFiles(pins.flatMap(({ source }) => (source.kind === "import" ? [source.fileId] : [])));
+  try {
+    const made = await makeKept(pinnedChain(pins, options), pins[0]?.name ?? "Machine", wish);
+    const discard = async () => {
+      await made.discard();
+      await deleteImported();
+    };
+    return { ...made, discard };
+  } catch (error) {
+    await deleteImported();
+    throw error;
+  }
 }
 
 /**
- * Makes a machine: an overlay over a base, and its record. The record comes last, when base and overlay were
- * opened and understood, so that a bad image leaves nothing behind.
+ * Makes a machine: an overlay over a base, and a record for it. The record is the last to be kept, when the
+ * machine has started, so that a bad image leaves nothing behind.
  *
- * @throws ByreError what is wrong with the base; CANCELLED. Call it inside `whileMakingFiles`.
+ * @param baseName the machine is called this, or this and a number.
+ * @throws ByreError what is wrong with the base. Call it inside `whileMakingFiles`, until the record is kept.
  */
-export async function makeKept(chain: BaseChain, machine: NewMachine): Promise<OpenedDisk> {
+export async function makeKept(chain: BaseChain, baseName: string, wish: StartWish): Promise<OpenedDisk> {
   const id = newId();
   const name = nameForMachine(
-    machine.baseName,
+    baseName,
     (await library.list()).map((record) => record.name),
   );
   const lock = await lockMachine(id, name);
   try {
-    const disk = await makeStoredDisk(chain, name);
-    try {
-      await machine.ready;
-      if (machine.signal.aborted) throw cancelled();
-      const [base, ...behindBase] = chain.pinned();
-      if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
-      const now = Date.now();
-      const record: MachineRecord = {
-        id,
-        name,
-        createdAt: now,
-        lastUsedAt: now,
-        base,
-        behindBase,
-        overlayFileId: disk.overlay.fileId,
-        configuration: machine.memoryMiB === undefined ? {} : { memoryMiB: machine.memoryMiB },
-      };
-      await library.put(record);
-      return { disk, record, name, lock, configuration: record.configuration };
-    } catch (error) {
+    const disk = await makeStoredDisk(chain, name, wish);
+    const pins = chain.pinned();
+    const [base, ...behindBase] = pins;
+    if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
+    const now = Date.now();
+    const { snapshot: baseSnapshot, notes } = disk.start;
+    const configuration = wish.memoryMiB === undefined ? {} : { memoryMiB: wish.memoryMiB };
+    const record: MachineRecord = {
+      id,
+      name,
+      createdAt: now,
+      lastUsedAt: now,
+      base,
+      behindBase,
+      overlayFileId: disk.overlay.fileId,
+      configuration,
+      baseSnapshot,
+    };
+    const discard = async () => {
       await disk.device.close();
       await deleteFiles([disk.overlay.fileId]);
-      throw error;
-    }
+      lock.release();
+    };
+    return { disk, name, pins, configuration, baseSnapshot, notes, record, lock, isNew: true, discard };
   } catch (error) {
     lock.release();
     throw error;
   }
+}
+
+/** Makes a machine that is gone with the page. */
+export async function makeThrowAway(chain: BaseChain, name: string, wish: StartWish): Promise<OpenedDisk> {
+  const disk = await makeThrowAwayDisk(chain, name, wish);
+  const { snapshot: baseSnapshot, notes } = disk.start;
+  return {
+    disk,
+    name,
+    pins: chain.pinned(),
+    configuration: wish.memoryMiB === undefined ? {} : { memoryMiB: wish.memoryMiB },
+    baseSnapshot,
+    notes,
+    record: undefined,
+    lock: undefined,
+    isNew: true,
+    discard: () => disk.device.close(),
+  };
 }

@@ -7,11 +7,11 @@ import {
   openIndexedDbFile,
   openQcow2,
   type Qcow2Device,
-  readQcow2Info,
 } from "../../disk/index.ts";
 import { blockStore, deleteFiles } from "../library/block-store.ts";
-import { type MachineRecord, newId } from "../library/machine-record.ts";
+import { type BaseSnapshot, type MachineRecord, newId } from "../library/machine-record.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
+import { type BaseStart, lookForStart, type StartWish } from "./base-start.ts";
 
 /** A machine's disk, open: an overlay in this browser (or in memory) over its base. */
 export interface MachineDisk<Overlay extends BlockFile = BlockFile> {
@@ -20,6 +20,11 @@ export interface MachineDisk<Overlay extends BlockFile = BlockFile> {
   readonly overlay: Overlay;
   /** Those files of the base that come over HTTP. */
   readonly remote: readonly HttpFile[];
+}
+
+/** A disk that was just made, and what its base had to say to that. */
+export interface MadeDisk<Overlay extends BlockFile = BlockFile> extends MachineDisk<Overlay> {
+  readonly start: BaseStart;
 }
 
 /** Virtual sizes are whole sectors. */
@@ -51,64 +56,81 @@ export async function openMachineDisk(
     fileId: record.overlayFileId,
     name: overlayName(record.name),
   });
-  return { device: await openOverlay(overlay, chain), overlay, remote: chain.remote() };
+  const device = await openOverlay(overlay, chain, record.baseSnapshot);
+  return { device, overlay, remote: chain.remote() };
 }
 
 /**
  * Makes an overlay in this browser's storage over a base, and opens both. Nothing is left behind when that
  * fails. Call it inside `whileMakingFiles`, until a record names the overlay.
  */
-export async function makeStoredDisk(chain: BaseChain, name: string): Promise<MachineDisk<IndexedDbFile>> {
-  const base = await chain.openBase();
-  let overlay: IndexedDbFile | undefined;
+export async function makeStoredDisk(
+  chain: BaseChain,
+  name: string,
+  wish: StartWish,
+): Promise<MadeDisk<IndexedDbFile>> {
+  const fileId = newId();
+  const createFile = async () =>
+    openIndexedDbFile({ database: await blockStore(), fileId, name: overlayName(name), create: true });
   try {
-    const sizeBytes = await sizeOfDisk(base);
-    overlay = await openIndexedDbFile({
-      database: await blockStore(),
-      fileId: newId(),
-      name: overlayName(name),
-      create: true,
-    });
-    await createQcow2(overlay, { sizeBytes, backing: { name: base.name, format: "qcow2" } });
-    return { device: await openOverlay(overlay, chain, base), overlay, remote: chain.remote() };
+    return await makeDisk(chain, createFile, wish);
   } catch (error) {
-    await base.close();
-    await overlay?.close();
-    if (overlay) await deleteFiles([overlay.fileId]);
+    await deleteFiles([fileId]);
     throw error;
   }
 }
 
 /** As `makeStoredDisk`, but what the guest writes stays in memory and is gone with the page. */
-export async function makeThrowAwayDisk(chain: BaseChain, name: string): Promise<MachineDisk> {
+export function makeThrowAwayDisk(chain: BaseChain, name: string, wish: StartWish): Promise<MadeDisk> {
+  return makeDisk(chain, async () => createMemoryFile({ name: overlayName(name) }), wish);
+}
+
+async function makeDisk<Overlay extends BlockFile>(
+  chain: BaseChain,
+  createFile: () => Promise<Overlay>,
+  wish: StartWish,
+): Promise<MadeDisk<Overlay>> {
   const base = await chain.openBase();
+  let overlay: Overlay | undefined;
   try {
-    const overlay = createMemoryFile({ name: overlayName(name) });
-    await createQcow2(overlay, {
-      sizeBytes: await sizeOfDisk(base),
-      backing: { name: base.name, format: "qcow2" },
-    });
-    return { device: await openOverlay(overlay, chain, base), overlay, remote: chain.remote() };
+    const start = await lookForStart(base, wish);
+    overlay = await createFile();
+    const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+    await createQcow2(overlay, { sizeBytes, backing: { name: base.name, format: "qcow2" } });
+    const device = await openOverlay(overlay, chain, start.snapshot, base);
+    return { device, overlay, remote: chain.remote(), start };
   } catch (error) {
     await base.close();
+    await overlay?.close();
     throw error;
   }
 }
 
-async function sizeOfDisk(base: BlockFile): Promise<number> {
-  const { sizeBytes } = await readQcow2Info(base);
-  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+/** Whether nothing was ever written to the disk: all of it is read from its base. */
+export async function isPristine(device: Qcow2Device): Promise<boolean> {
+  for (let at = 0; at < device.sizeBytes; ) {
+    const { allocated, lengthBytes } = await device.blockStatus(at, device.sizeBytes - at);
+    if (allocated) return false;
+    at += lengthBytes;
+  }
+  return true;
 }
 
 /** The first file the overlay asks for is the base, whatever it calls it; the rest come from the chain. */
-async function openOverlay(overlay: BlockFile, chain: BaseChain, base?: BlockFile): Promise<Qcow2Device> {
+async function openOverlay(
+  overlay: BlockFile,
+  chain: BaseChain,
+  snapshot: BaseSnapshot | undefined,
+  base?: BlockFile,
+): Promise<Qcow2Device> {
   let asked = false;
   return openQcow2(overlay, {
     writable: true,
-    resolveBacking: (request) => {
+    resolveBacking: async (request) => {
       if (asked) return chain.resolveBehind(request);
       asked = true;
-      return base ? Promise.resolve(base) : chain.openBase();
+      const file = base ?? (await chain.openBase());
+      return snapshot ? { file, snapshot: snapshot.id } : file;
     },
   });
 }

@@ -37,10 +37,12 @@ describe("parseMachineLink", () => {
   });
 
   it("says which parameters it does not carry out, and drops unknown ones", () => {
-    expect(image("#/run?image=a.qcow2&snapshot=ready&hdb=b.qcow2&keys=rm").ignored).toEqual([
-      "snapshot",
-      "hdb",
-    ]);
+    expect(image("#/run?image=a.qcow2&network=x&hdb=b.qcow2&keys=rm").ignored).toEqual(["network", "hdb"]);
+  });
+
+  it("takes the saved state to start from, and none for an empty name", () => {
+    expect(image("#/run?image=a.qcow2&snapshot=at%20work%20%26%20ready").snapshot).toBe("at work & ready");
+    expect(image("#/run?image=a.qcow2&snapshot=").snapshot).toBeUndefined();
   });
 
   it("knows the gallery and a machine", () => {
@@ -57,6 +59,7 @@ describe("parseMachineLink", () => {
     ["#/run?image=a&memory=1e9", "memory=1e9"],
     ["#/run?image=a&memory=8", "memory=8"],
     ["#/run?image=a&memory=4096", "memory=4096"],
+    [`#/run?image=a&snapshot=${"x".repeat(256)}`, "256 characters"],
     ["#/elsewhere", "nothing at #/elsewhere"],
     ["#/machine/../../x", "nothing at"],
   ])("refuses %s", (link, reason) => {
@@ -68,6 +71,7 @@ describe("imageHash", () => {
   it.each([
     "#/run?image=appliances/linux.qcow2",
     "#/run?image=https://cdn.example/a.qcow2&memory=64&ephemeral=1",
+    "#/run?image=a.qcow2&snapshot=%26ready",
   ])("writes back %s", (hash) => {
     expect(imageHash(image(hash), PAGE)).toBe(hash);
   });

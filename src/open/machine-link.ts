@@ -10,6 +10,8 @@ export interface ImageLink {
   /** Absolute address of the image. */
   readonly url: string;
   readonly memoryMiB: number | undefined;
+  /** Id or name of the image's saved state to start from. Undefined: as the image itself says. */
+  readonly snapshot: string | undefined;
   /** Keep nothing: what the guest writes is gone when the machine is. */
   readonly ephemeral: boolean;
   /** Parameters of the link format that this version does not carry out; the page says so. */
@@ -19,7 +21,10 @@ export interface ImageLink {
 /** Below 16 MiB SeaBIOS has no room; v86 has no addresses for 2 GiB. */
 export const MEMORY_MIB = { min: 16, max: 2047 } as const;
 
-const NOT_YET = ["snapshot", "network", "hdb", "cdrom", "floppy"] as const;
+/** As long as the format has room for. */
+const MAX_SNAPSHOT_NAME_LENGTH = 255;
+
+const NOT_YET = ["network", "hdb", "cdrom", "floppy"] as const;
 
 /**
  * Reads a link: a whole address of this page, its part from `#` on, or the plain address of an image.
@@ -52,6 +57,7 @@ export function imageHash(image: ImageLink, page: string): string {
     image: image.url.startsWith(folder) ? image.url.slice(folder.length) : image.url,
   });
   if (image.memoryMiB !== undefined) parameters.set("memory", String(image.memoryMiB));
+  if (image.snapshot !== undefined) parameters.set("snapshot", image.snapshot);
   if (image.ephemeral) parameters.set("ephemeral", "1");
   // Slashes and colons may stand in a query; left alone, the link stays readable.
   return `#/run?${parameters.toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
@@ -61,6 +67,7 @@ function imageLink(image: string, parameters: URLSearchParams, page: string): Im
   return {
     url: imageAddress(image, page),
     memoryMiB: memory(parameters.get("memory")),
+    snapshot: snapshotName(parameters.get("snapshot")),
     ephemeral: parameters.get("ephemeral") === "1",
     ignored: NOT_YET.filter((name) => parameters.has(name)),
   };
@@ -86,6 +93,15 @@ function memory(text: string | null): number | undefined {
   throw refuse(
     `The link asks for memory=${text}`,
     `A machine takes ${MEMORY_MIB.min} to ${MEMORY_MIB.max} (MiB).`,
+  );
+}
+
+function snapshotName(text: string | null): string | undefined {
+  if (text === null || text === "") return undefined;
+  if (text.length <= MAX_SNAPSHOT_NAME_LENGTH) return text;
+  throw refuse(
+    `The link names a snapshot with ${text.length} characters`,
+    `A name has at most ${MAX_SNAPSHOT_NAME_LENGTH}.`,
   );
 }
 

@@ -1,15 +1,12 @@
-import { type BlockFile, ByreError, type IndexedDbFile } from "../../disk/index.ts";
 import type {
-  Machine,
   MachineKeyboard,
   MachineScreen,
   MachineSerial,
   MachineState,
+  SnapshotChange,
+  SnapshotDescription,
 } from "../../emulator/index.ts";
-import type { MachineRecord } from "../library/machine-record.ts";
-import { readWhole } from "./export-overlay.ts";
-import { type MachineDisk, overlayName } from "./machine-disk.ts";
-import type { MachineLock } from "./machine-lock.ts";
+import type { AutosaveMinutes } from "../library/machine-record.ts";
 
 /** Counted since the machine was opened. */
 export interface SessionStats {
@@ -35,6 +32,31 @@ export interface SavedState {
   readonly stateBytes: number;
 }
 
+/** What is being done with saved states. */
+export interface SessionActivity {
+  readonly kind: "saving" | "loading" | "suspending" | "autosaving";
+  /** Of the saved state. */
+  readonly name: string;
+  /** 0 to 1. */
+  readonly fraction: number;
+  /** Calls it off: machine and image are then as before. Undefined once it was called off. */
+  readonly cancel?: () => void;
+}
+
+/** Something that went wrong without stopping the machine. */
+export interface SessionNotice {
+  readonly id: string;
+  readonly message: string;
+  readonly code?: string;
+}
+
+export interface WorkOptions {
+  /** Told how much is done, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void;
+  /** Aborted: it ends with CANCELLED, and everything is as before. */
+  readonly signal?: AbortSignal;
+}
+
 /** A machine on the page, with all that belongs to it; `window.byre.machine` is this. */
 export interface MachineSession {
   /** Undefined for a machine that is thrown away. */
@@ -49,32 +71,78 @@ export interface MachineSession {
   readonly keyboard: MachineKeyboard;
   /** What the guest's screen is drawn into; whoever shows the machine puts it into the document. */
   readonly screenElement: HTMLElement;
+  /** Of the guest; a loaded state brings its own. */
   readonly memoryMiB: number;
 
   pause(): Promise<void>;
+  /** Goes on after `pause`, and after `suspend`. */
   resume(): Promise<void>;
+  /** After `suspend` too: boots the disk; what was suspended is not gone on with. */
   reset(): Promise<void>;
   powerOff(): Promise<void>;
   /** After an I/O error: makes the failed requests again and goes on. */
   retry(): Promise<void>;
   flush(): Promise<void>;
-  /** Saves the running machine in its image, under a name; it stops only for a moment. */
-  save(name: string, options?: { onProgress?: (fraction: number) => void }): Promise<void>;
-  /** Puts machine and disk back to a saved state; what they are now is gone. */
-  load(idOrName: string): Promise<void>;
+
+  /**
+   * Saves the running machine in its image, under a name; it stops only for a moment. A state of the same name
+   * is replaced once the new one is complete.
+   *
+   * @throws ByreError CANCELLED, QUOTA_EXCEEDED, what writing meets; the image is as before then.
+   */
+  save(name: string, options?: WorkOptions & { readonly description?: string }): Promise<SavedState>;
+  /**
+   * Puts machine and disk back to a saved state; what they are now is gone.
+   *
+   * @param idOrName an id goes before a name; of several with one name the newest.
+   * @throws ByreError SNAPSHOT_NOT_FOUND; STATE_INVALID, STATE_MISMATCH, UNSUPPORTED_VERSION for a state that
+   *   cannot be loaded (`diskOnly` boots its disk); CANCELLED. The machine is as before then.
+   */
+  load(idOrName: string, options?: WorkOptions & { readonly diskOnly?: boolean }): Promise<void>;
   /** The saved states, oldest first. */
   snapshots(): SavedState[];
+  /** @throws ByreError SNAPSHOT_NOT_FOUND, what reading meets. */
+  describeSnapshot(idOrName: string): Promise<SnapshotDescription>;
+  /** @throws ByreError SNAPSHOT_NOT_FOUND, INVALID_ARGUMENT, what writing meets. */
+  editSnapshot(idOrName: string, change: SnapshotChange): Promise<void>;
   deleteSnapshot(idOrName: string): Promise<void>;
+  /**
+   * Makes a new machine of a saved state of this one, kept beside it; this one goes on.
+   *
+   * @returns the new machine's id: `#/machine/ID` goes on from the state.
+   * @throws ByreError SNAPSHOT_NOT_FOUND, CANCELLED, QUOTA_EXCEEDED; nothing is kept then.
+   */
+  startFromSnapshot(idOrName: string, options?: WorkOptions): Promise<string>;
+
+  /**
+   * Saves the machine and switches it off; whoever opens it next goes on from there.
+   *
+   * @throws ByreError UNSUPPORTED_FEATURE for a machine that is thrown away; as `save`: it runs on then.
+   */
+  suspend(options?: WorkOptions): Promise<void>;
+  /** Whether it was switched off by `suspend`. */
+  readonly suspended: boolean;
+  /** How often the machine is saved by itself; 0 for never. Undefined for a machine that is thrown away. */
+  readonly autosaveMinutes: AutosaveMinutes | undefined;
+  /** @throws ByreError UNSUPPORTED_FEATURE for a machine that is thrown away; STORAGE. */
+  setAutosaveMinutes(minutes: AutosaveMinutes): Promise<void>;
+  /** What is being saved or loaded now. */
+  readonly activity: SessionActivity | undefined;
+  /** What went wrong meanwhile, oldest first; one that has passed is gone by itself. */
+  readonly notices: readonly SessionNotice[];
+  dismissNotice(id: string): void;
+
   stats(): SessionStats;
   /** How much of the files that come over HTTP was fetched. */
   fetched(): { readonly httpBytes: number; readonly totalBytes: number };
   /**
    * The machine's disk as a file.
    *
+   * @param options.snapshots false leaves the saved states out. Default: true.
    * @param options.flatten true for an image that needs no base; not there yet (UNSUPPORTED_FEATURE).
    */
-  exportDisk(options?: { flatten?: boolean; compress?: boolean }): Promise<Blob>;
-  /** Calls back when state, error or name changed. */
+  exportDisk(options?: { flatten?: boolean; compress?: boolean; snapshots?: boolean }): Promise<Blob>;
+  /** Calls back when something that can be read here changed: state, saved states, activity, notices. */
   onChange(listener: () => void): () => void;
   /**
    * Switches off, frees the emulator and lets go of the disk.
@@ -83,141 +151,4 @@ export interface MachineSession {
    *   in state `error`. `powerOff` before it gives them up.
    */
   close(): Promise<void>;
-}
-
-export interface SessionParts {
-  readonly record: MachineRecord | undefined;
-  readonly name: string;
-  readonly notes: readonly string[];
-  readonly machine: Machine;
-  readonly disk: MachineDisk;
-  readonly lock: MachineLock | undefined;
-  readonly screenElement: HTMLElement;
-}
-
-/** Puts a started machine and its disk together. The session owns both from now on, and the lock. */
-export function createSession(parts: SessionParts): MachineSession {
-  const { record, name, notes, machine, disk, lock, screenElement } = parts;
-  const stored = isStored(disk.overlay) ? disk.overlay : undefined;
-  let closing: Promise<void> | undefined;
-  let stoppedByCommit = false;
-
-  // The guest did not ask for this commit and does not wait for it, so the machine has to be told: a pause
-  // flushes, meets the same error, and stops where nothing is lost.
-  const endCommitErrors = stored?.onCommitError(() => {
-    if (machine.state !== "running") return;
-    stoppedByCommit = true;
-    machine.pause().then(goOn, () => {});
-  });
-  async function goOn(): Promise<void> {
-    if (stoppedByCommit && machine.state === "paused") await machine.resume();
-    stoppedByCommit = false;
-  }
-  const commitOnHide = () => {
-    if (document.visibilityState === "hidden") stored?.commitOnHide();
-  };
-  const commitOnLeave = () => stored?.commitOnHide();
-  document.addEventListener("visibilitychange", commitOnHide);
-  window.addEventListener("pagehide", commitOnLeave);
-
-  async function exportDisk(options: { flatten?: boolean } = {}): Promise<Blob> {
-    if (options.flatten) {
-      throw new ByreError(
-        "UNSUPPORTED_FEATURE",
-        `${name} cannot be exported without its base yet. Export the overlay, and join the two with ` +
-          `"qemu-img convert -O qcow2 '${overlayName(name)}' whole.qcow2" in the folder of the base.`,
-        { machine: name },
-      );
-    }
-    const wasRunning = machine.state === "running";
-    if (wasRunning) await machine.pause();
-    try {
-      return await readWhole(disk.overlay);
-    } finally {
-      if (wasRunning) await machine.resume();
-    }
-  }
-
-  async function close(): Promise<void> {
-    if (machine.state !== "stopped") {
-      // In state `error` a power-off stops whatever happens, and what is not durable would be gone.
-      if (machine.state === "error") await machine.flush();
-      await machine.powerOff();
-    }
-    document.removeEventListener("visibilitychange", commitOnHide);
-    window.removeEventListener("pagehide", commitOnLeave);
-    endCommitErrors?.();
-    await machine.close();
-    // Everything is durable, or was given up by a power-off in state `error`: then this fails once more.
-    await disk.device.close().catch(() => {});
-    lock?.release();
-  }
-
-  return {
-    id: record?.id,
-    name,
-    notes,
-    get state() {
-      return machine.state;
-    },
-    get error() {
-      return machine.error;
-    },
-    serial: machine.serial,
-    screen: machine.screen,
-    keyboard: machine.keyboard,
-    screenElement,
-    memoryMiB: machine.configuration.memoryMiB,
-    pause: () => machine.pause(),
-    resume: () => machine.resume(),
-    reset: () => machine.reset(),
-    powerOff: () => machine.powerOff(),
-    async retry() {
-      await machine.retry();
-      await goOn();
-    },
-    flush: () => machine.flush(),
-    save: async (stateName, options) => {
-      await machine.save(stateName, options);
-    },
-    load: (idOrName) => machine.load(idOrName),
-    snapshots: () =>
-      machine.snapshots().map((snapshot) => ({
-        id: snapshot.id,
-        name: snapshot.name,
-        savedAt: snapshot.dateSeconds * 1000 + Math.floor(snapshot.dateNanoseconds / 1_000_000),
-        stateBytes: snapshot.vmStateBytes,
-      })),
-    deleteSnapshot: (idOrName) => machine.deleteSnapshot(idOrName),
-    stats() {
-      const http = disk.remote.map((file) => file.stats());
-      return {
-        ...machine.stats(),
-        httpRequests: sum(http.map(({ httpRequests }) => httpRequests)),
-        httpBytes: sum(http.map(({ httpBytes }) => httpBytes)),
-        commits: stored?.stats().commits ?? 0,
-      };
-    },
-    fetched: () => ({
-      httpBytes: sum(disk.remote.map((file) => Math.min(file.stats().httpBytes, file.sizeBytes))),
-      totalBytes: sum(disk.remote.map(({ sizeBytes }) => sizeBytes)),
-    }),
-    exportDisk,
-    onChange: (listener) => machine.onChange(listener),
-    close() {
-      closing ??= close().catch((error: unknown) => {
-        closing = undefined;
-        throw error;
-      });
-      return closing;
-    },
-  };
-}
-
-function isStored(file: BlockFile): file is IndexedDbFile {
-  return "commitOnHide" in file;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,32 +1,58 @@
-import { toByreError } from "../../disk/index.ts";
-import { startMachine } from "../../emulator/index.ts";
+import { type Qcow2Device, toByreError } from "../../disk/index.ts";
+import { type Machine, type StartFrom, startMachine } from "../../emulator/index.ts";
 import { APPLIANCES } from "../library/appliance-list.ts";
 import { whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
 import { linkedChain, type RemoteOptions } from "./base-chain.ts";
 import { recordOf } from "./change-machine.ts";
+import { createSession } from "./create-session.ts";
 import { cancelled, fetchEmulatorFiles } from "./emulator-files.ts";
 import { fileNameOf, plainName } from "./file-names.ts";
-import { makeFromFiles, makeKept, type OpenedDisk, openKept } from "./keep-machine.ts";
-import { makeThrowAwayDisk } from "./machine-disk.ts";
+import { makeFromFiles, makeKept, makeThrowAway, type OpenedDisk, openKept } from "./keep-machine.ts";
+import { isPristine } from "./machine-disk.ts";
 import type { ImageLink } from "./machine-link.ts";
-import { createSession, type MachineSession } from "./machine-session.ts";
+import type { MachineSession } from "./machine-session.ts";
+import { RunMark } from "./run-mark.ts";
+import { planStart, type StartPlan } from "./start-plan.ts";
+import { statePacker } from "./state-packer.ts";
 
-/** What is to be opened. */
+/** What is to be opened. `diskOnly`: its disk is booted, whatever saved state it would go on from. */
 export type OpenRequest =
-  | { readonly kind: "machine"; readonly id: string }
+  | { readonly kind: "machine"; readonly id: string; readonly diskOnly?: boolean }
   /** `fresh`: makes a new machine even when there is one from this image. */
-  | { readonly kind: "image"; readonly image: ImageLink; readonly fresh?: boolean }
-  | { readonly kind: "files"; readonly files: readonly File[] };
+  | {
+      readonly kind: "image";
+      readonly image: ImageLink;
+      readonly fresh?: boolean;
+      readonly diskOnly?: boolean;
+    }
+  | { readonly kind: "files"; readonly files: readonly File[]; readonly diskOnly?: boolean };
+
+/** A machine was not switched off: what is lost by going on from its last state, what by booting its disk. */
+export interface ResumeQuestion {
+  readonly name: string;
+  /** Of the state, in milliseconds since 1970. */
+  readonly savedAtMs: number;
+  /** When the machine was opened that time. */
+  readonly lastUsedAtMs: number;
+}
+
+export interface OpenMachineOptions extends RemoteOptions {
+  /** Resolves with whether to go on from the state; rejects to open nothing. */
+  readonly askResume: (question: ResumeQuestion) => Promise<boolean>;
+}
 
 /**
- * From a request to a running machine: lock, base, overlay, record, emulator.
+ * From a request to a running machine: lock, base, overlay, emulator, record.
  *
  * @throws ByreError whatever stands in the way; everything that was opened is closed again, and a machine
  *   that could not be made has left nothing behind.
  */
-export async function openMachine(request: OpenRequest, options: RemoteOptions): Promise<MachineSession> {
+export async function openMachine(
+  request: OpenRequest,
+  options: OpenMachineOptions,
+): Promise<MachineSession> {
   // Files keep the signal they were opened with. This one ends with the opening, so that what the caller does
   // with its own later cannot stop the machine's fetches.
   const opening = new AbortController();
@@ -34,65 +60,143 @@ export async function openMachine(request: OpenRequest, options: RemoteOptions):
   if (options.signal.aborted) cancel();
   options.signal.addEventListener("abort", cancel);
   try {
-    return await openWith(request, { ...options, signal: opening.signal });
+    return await whileMakingFiles(() => openWith(request, { ...options, signal: opening.signal }));
   } finally {
     options.signal.removeEventListener("abort", cancel);
   }
 }
 
-async function openWith(request: OpenRequest, options: RemoteOptions): Promise<MachineSession> {
+async function openWith(request: OpenRequest, options: OpenMachineOptions): Promise<MachineSession> {
   // Both at once: they come over the same line, and a boot needs both.
   const fetching = fetchEmulatorFiles(options.progress, options.signal);
   fetching.catch(() => {});
-  const { disk, record, name, lock, configuration } = await openDisk(request, options, fetching);
+  const opened = await openDisk(request, options);
+  const { disk, record, name, pins, lock, baseSnapshot } = opened;
   try {
+    const plan = await choosePlan(opened, request.diskOnly ?? false, options);
     const { wasm, firmware } = await fetching;
     if (options.signal.aborted) throw cancelled();
     const screenElement = document.createElement("div");
-    const machine = await startMachine({
-      configuration,
-      disks: { hda: disk.device },
-      firmware,
-      wasm,
+    const startFrom = startFromOf(plan, disk.device, options);
+    const start = () =>
+      startMachine({
+        configuration: opened.configuration,
+        disks: { hda: disk.device },
+        firmware,
+        wasm,
+        screenElement,
+        packer: statePacker(),
+        ...(startFrom && { startFrom }),
+      });
+    const mark = record && new RunMark(record);
+    const startIt = async () => {
+      if (!record || !mark) return start();
+      return opened.isNew ? startNew(record, mark, start) : startKept(record, mark, plan, start);
+    };
+    const machine = await startIt();
+    const notes = [...opened.notes, ...notesOn(request)];
+    return createSession({
+      record,
+      name,
+      notes,
+      machine,
+      disk,
+      pins,
+      baseSnapshot,
+      lock,
+      mark,
       screenElement,
     });
-    return createSession({ record, name, notes: notesOn(request), machine, disk, lock, screenElement });
   } catch (error) {
-    await disk.device.close();
-    lock?.release();
+    await opened.discard();
     throw toByreError(error);
   }
 }
 
-async function openDisk(
-  request: OpenRequest,
-  options: RemoteOptions,
-  ready: Promise<unknown>,
-): Promise<OpenedDisk> {
-  if (request.kind === "machine") return openKept(await recordOf(request.id), options);
-  if (request.kind === "files") return makeFromFiles(request.files, options, ready);
-  const { image, fresh } = request;
-  const { memoryMiB } = image;
-  if (image.ephemeral) {
-    const name = nameOf(image);
-    const disk = await makeThrowAwayDisk(linkedChain(image.url, options), name);
-    const configuration = memoryMiB === undefined ? {} : { memoryMiB };
-    return { disk, record: undefined, name, lock: undefined, configuration };
+/** Starts a machine that is kept already, and marks it as on before. */
+async function startKept(record: MachineRecord, mark: RunMark, plan: Plan, start: () => Promise<Machine>) {
+  const machine = await mark.starting(plan.kind === "own" ? plan.state : undefined, start);
+  const { baseSnapshot } = record;
+  await library.update(record.id, {
+    lastUsedAt: Date.now(),
+    ...(plan.kind === "disk" && baseSnapshot && { baseSnapshot: { ...baseSnapshot, diskOnly: true } }),
+  });
+  return machine;
+}
+
+/** Starts a machine that was just made, and keeps its record when it runs. */
+async function startNew(record: MachineRecord, mark: RunMark, start: () => Promise<Machine>) {
+  const machine = await start();
+  try {
+    await mark.keep(record);
+    return machine;
+  } catch (error) {
+    await machine.close();
+    throw error;
   }
+}
+
+/** `disk` is a boot that was asked for in the place of a state. */
+type Plan = Exclude<StartPlan, { kind: "ask" }> | { readonly kind: "disk" };
+
+/** How to start; asks the person where both ways lose something. */
+async function choosePlan(
+  { record, disk, baseSnapshot }: OpenedDisk,
+  diskOnly: boolean,
+  { askResume }: OpenMachineOptions,
+): Promise<Plan> {
+  if (diskOnly) return { kind: "disk" };
+  if (!record) return baseSnapshot ? { kind: "base", snapshot: baseSnapshot } : { kind: "boot" };
+  const { device } = disk;
+  const plan = planStart(record, { snapshots: device.snapshots, pristine: await isPristine(device) });
+  if (plan.kind !== "ask") return plan;
+  const { name, openedAt: lastUsedAtMs = record.lastUsedAt } = record;
+  const goOn = await askResume({ name, savedAtMs: plan.state.atMs, lastUsedAtMs });
+  return goOn ? { kind: "own", state: plan.state } : { kind: "boot" };
+}
+
+function startFromOf(
+  plan: Plan,
+  device: Qcow2Device,
+  { progress, signal }: RemoteOptions,
+): StartFrom | undefined {
+  if (plan.kind !== "own" && plan.kind !== "base") return undefined;
+  const from = plan.kind === "own" ? device : (device.backing as Qcow2Device);
+  const snapshot = plan.kind === "own" ? plan.state.id : plan.snapshot.id;
+  // A snapshot of the disk alone has nothing to start from: its disk, which the overlay is over, is booted.
+  const { vmStateBytes = 0 } = from.snapshots.find(({ id }) => id === snapshot) ?? {};
+  if (vmStateBytes === 0 && plan.kind === "base") return undefined;
+  progress.begin("state", "Memory");
+  return {
+    device: from,
+    snapshot,
+    signal,
+    onProgress: ({ loadedBytes, totalBytes }) => progress.advance("state", loadedBytes, totalBytes),
+  };
+}
+
+async function openDisk(request: OpenRequest, options: RemoteOptions): Promise<OpenedDisk> {
+  const { diskOnly } = request;
+  if (request.kind === "machine") return openKept(await recordOf(request.id), options);
+  if (request.kind === "files") return makeFromFiles(request.files, options, { diskOnly });
+  const { image, fresh } = request;
+  const wish = { memoryMiB: image.memoryMiB, snapshot: image.snapshot, diskOnly };
+  if (image.ephemeral) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);
-  const machine = { baseName: nameOf(image), memoryMiB, ready, signal: options.signal };
-  return whileMakingFiles(() => makeKept(linkedChain(image.url, options), machine));
+  return makeKept(linkedChain(image.url, options), nameOf(image), wish);
 }
 
 /** The machine made from an image and used last; a link opened twice leads to the same machine. */
 export async function machineFrom(image: ImageLink): Promise<MachineRecord | undefined> {
   const records = await library.list();
+  const { snapshot, memoryMiB } = image;
   return records.find(
-    ({ base, configuration }) =>
+    ({ base, baseSnapshot, configuration }) =>
       base.source.kind === "url" &&
       base.source.url === image.url &&
-      (image.memoryMiB === undefined || configuration.memoryMiB === image.memoryMiB),
+      (snapshot === undefined || snapshot === baseSnapshot?.name || snapshot === baseSnapshot?.id) &&
+      (memoryMiB === undefined || configuration.memoryMiB === memoryMiB),
   );
 }
 

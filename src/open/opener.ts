@@ -1,7 +1,7 @@
 import { ByreError, toByreError } from "../../disk/index.ts";
 import { imageHash } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
-import type { OpenRequest } from "./open-machine.ts";
+import type { OpenRequest, ResumeQuestion } from "./open-machine.ts";
 import { createProgress, type Progress } from "./progress.ts";
 
 /** What this tab does with machines: it has one at a time. */
@@ -13,12 +13,24 @@ export type OpenState =
       readonly progress: Progress;
       readonly cancel: () => void;
     }
-  /** Another machine is on in this tab. `goOn` switches it off first. */
+  /** Another machine is on in this tab. `goOn` switches it off first, or suspends it (one that is kept). */
   | {
       readonly phase: "asking";
       readonly request: OpenRequest;
       readonly running: MachineSession;
-      readonly goOn: () => void;
+      readonly goOn: (options?: { suspend?: boolean }) => void;
+      readonly cancel: () => void;
+    }
+  /** The machine was not switched off: it goes on from its last state, or its disk is booted as it is now. */
+  | {
+      readonly phase: "asking-resume";
+      readonly request: OpenRequest;
+      readonly name: string;
+      /** When the state was saved, in milliseconds since 1970. */
+      readonly savedAtMs: number;
+      /** When the machine was opened before. */
+      readonly lastUsedAtMs: number;
+      readonly goOn: (fromState: boolean) => void;
       readonly cancel: () => void;
     }
   | { readonly phase: "failed"; readonly request: OpenRequest; readonly error: ByreError }
@@ -102,12 +114,19 @@ function createOpener(): Opener {
     try {
       if (here) {
         const accepted = here.session.state === "stopped" || options.unattended;
-        if (!accepted) await ask(request, here.session, abort);
+        const { suspend = false } = accepted ? {} : await ask(request, here.session, abort);
         if (!signal.aborted) become(opening);
+        if (suspend) await here.session.suspend({ signal });
         await close();
       }
       const { openMachine } = await import("./open-machine.ts");
-      const session = await openMachine(request, { progress, signal });
+      const askResume = async (question: ResumeQuestion) => {
+        if (options.unattended) return true;
+        const goOn = await askAboutState(request, question, abort);
+        become(opening);
+        return goOn;
+      };
+      const session = await openMachine(request, { progress, signal, askResume });
       here = { session, request };
       // Done: whoever asks for something else now does not call this one off.
       if (current?.abort === abort) current = undefined;
@@ -122,7 +141,11 @@ function createOpener(): Opener {
     }
   }
 
-  function ask(request: OpenRequest, running: MachineSession, abort: AbortController): Promise<void> {
+  function ask(
+    request: OpenRequest,
+    running: MachineSession,
+    abort: AbortController,
+  ): Promise<{ suspend?: boolean }> {
     return new Promise((resolve, reject) => {
       const refuse = () => {
         if (here) become({ phase: "open", ...here });
@@ -130,7 +153,24 @@ function createOpener(): Opener {
       };
       abort.signal.addEventListener("abort", refuse, { once: true });
       const cancel = () => abort.abort();
-      become({ phase: "asking", request, running, cancel, goOn: resolve });
+      become({ phase: "asking", request, running, cancel, goOn: (how = {}) => resolve(how) });
+    });
+  }
+
+  function askAboutState(
+    request: OpenRequest,
+    question: ResumeQuestion,
+    abort: AbortController,
+  ): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const refuse = () => {
+        if (state.phase === "asking-resume") become({ phase: "none" });
+        reject(new ByreError("CANCELLED", `${question.name} was not opened.`));
+      };
+      if (abort.signal.aborted) return refuse();
+      abort.signal.addEventListener("abort", refuse, { once: true });
+      const cancel = () => abort.abort();
+      become({ phase: "asking-resume", request, ...question, cancel, goOn: resolve });
     });
   }
 
@@ -165,6 +205,8 @@ function meansSame(
   { session, request: openedBy }: { session: MachineSession; request: OpenRequest },
   request: OpenRequest,
 ): boolean {
+  // A suspended machine is opened again to go on.
+  if (session.suspended) return false;
   if (request.kind === "machine") return session.id === request.id;
   if (request.kind === "image" && request.fresh) return false;
   return keyOf(openedBy) === keyOf(request);
@@ -173,10 +215,11 @@ function meansSame(
 let counted = 0;
 
 function keyOf(request: OpenRequest): string {
-  if (request.kind === "machine") return `machine ${request.id}`;
+  const how = request.diskOnly ? "disk of " : "";
+  if (request.kind === "machine") return `${how}machine ${request.id}`;
   // Files have no name that tells them apart: every drop is a request of its own.
   if (request.kind === "files") return `files ${counted++}`;
-  return `image ${imageHash(request.image, document.baseURI)}`;
+  return `${how}image ${imageHash(request.image, document.baseURI)}`;
 }
 
 /** The opener of this tab. */

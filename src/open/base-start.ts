@@ -1,0 +1,110 @@
+import { type BlockFile, ByreError, metadataOf, openQcow2, type Qcow2Device } from "../../disk/index.ts";
+import { readStateHeader } from "../../emulator/index.ts";
+import type { BaseSnapshot } from "../library/machine-record.ts";
+
+/** What is asked of a new machine's start. */
+export interface StartWish {
+  /** Id or name of a snapshot of the base. Undefined: what the base says itself. */
+  readonly snapshot?: string | undefined;
+  /** Memory that a link asks for. */
+  readonly memoryMiB?: number | undefined;
+  /** The snapshot's disk is booted and its state left alone. */
+  readonly diskOnly?: boolean | undefined;
+}
+
+/** What a new machine is made on. */
+export interface BaseStart {
+  /** Undefined: the base as it is. */
+  readonly snapshot: BaseSnapshot | undefined;
+  /** Virtual size of the base there, in bytes. */
+  readonly sizeBytes: number;
+  /** What was asked for and is not done, in words. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Looks into a base for where a new machine starts: at the snapshot that a link names, or the one that the image's
+ * own metadata names. The file stays the caller's.
+ *
+ * A state has its own amount of memory. A link that asks for another one gets a boot instead, unless it names
+ * the state too.
+ *
+ * @throws ByreError SNAPSHOT_NOT_FOUND for a snapshot that a link names; what opening the image meets.
+ */
+export async function lookForStart(base: BlockFile, wish: StartWish): Promise<BaseStart> {
+  const image = await openQcow2(lent(base), { writable: false, backing: "none" });
+  try {
+    const asItIs = (...notes: string[]) => ({ snapshot: undefined, sizeBytes: image.sizeBytes, notes });
+    const wanted = wish.snapshot ?? ownStart(image);
+    if (wanted === undefined) return asItIs();
+    const found = find(image, wanted);
+    if (!found && wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
+    if (!found)
+      return asItIs(`${base.name} says to start from its saved state "${wanted}", which it does not have.`);
+    const { memoryMiB, diskOnly = false } = wish;
+    const { id, name, diskBytes } = found;
+    const notes: string[] = [];
+    if (memoryMiB !== undefined && !diskOnly) {
+      const header = await readStateHeader(image, id);
+      const saved = header?.configuration.memoryMiB ?? memoryMiB;
+      if (saved !== memoryMiB) {
+        if (wish.snapshot === undefined) return asItIs();
+        notes.push(
+          `The saved state "${name}" has ${saved} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
+        );
+      }
+    }
+    return { snapshot: { id, name, ...(diskOnly && { diskOnly }) }, sizeBytes: diskBytes, notes };
+  } finally {
+    await image.close();
+  }
+}
+
+/** What the image itself says to start from. What it says of itself badly is no reason not to run it. */
+function ownStart(image: Qcow2Device): string | undefined {
+  try {
+    return metadataOf(image.header, image.name).get("machine.snapshot");
+  } catch (error) {
+    if (error instanceof ByreError && error.code === "METADATA_INVALID") return undefined;
+    throw error;
+  }
+}
+
+function noSuch({ name: file, snapshots }: Qcow2Device, snapshot: string): ByreError {
+  const names = snapshots.slice(0, NAMES_SHOWN).map(({ name }) => `"${name}"`);
+  const others = snapshots.length - names.length;
+  const there = names.length === 0 ? "none" : `${names.join(", ")}${others > 0 ? ` and ${others} more` : ""}`;
+  return new ByreError("SNAPSHOT_NOT_FOUND", `${file} has no snapshot "${snapshot}". It has ${there}.`, {
+    file,
+    snapshot,
+  });
+}
+
+/** Names of snapshots in a message; a stranger's image may have thousands. */
+const NAMES_SHOWN = 10;
+
+function find({ snapshots }: Qcow2Device, idOrName: string) {
+  return snapshots.find(({ id }) => id === idOrName) ?? snapshots.findLast(({ name }) => name === idOrName);
+}
+
+/** The same file, for a device that is not to close it. */
+function lent(file: BlockFile): BlockFile {
+  const readOnly = () => {
+    throw new ByreError("READ_ONLY", `${file.name} is only read.`, { file: file.name });
+  };
+  return {
+    name: file.name,
+    sizeBytes: file.sizeBytes,
+    writable: false,
+    transactional: file.transactional,
+    dirtyBytes: 0,
+    readNow: (offsetBytes, target) => file.readNow(offsetBytes, target),
+    read: (offsetBytes, target) => file.read(offsetBytes, target),
+    load: (offsetBytes, lengthBytes) => file.load(offsetBytes, lengthBytes),
+    canWriteNow: () => false,
+    write: readOnly,
+    truncate: readOnly,
+    flush: async () => {},
+    close: async () => {},
+  };
+}

@@ -1,0 +1,161 @@
+import type { BlockFile, IndexedDbFile } from "../../disk/index.ts";
+import type { Machine } from "../../emulator/index.ts";
+import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine-record.ts";
+import { exportOpenDisk } from "./export-overlay.ts";
+import type { MachineDisk } from "./machine-disk.ts";
+import type { MachineLock } from "./machine-lock.ts";
+import type { MachineSession } from "./machine-session.ts";
+import type { RunMark } from "./run-mark.ts";
+import { SessionStates } from "./session-states.ts";
+
+export interface SessionParts {
+  readonly record: MachineRecord | undefined;
+  readonly name: string;
+  readonly notes: readonly string[];
+  readonly machine: Machine;
+  readonly disk: MachineDisk;
+  /** The files of the base, from the top down. */
+  readonly pins: readonly PinnedFile[];
+  /** The snapshot of the base that the overlay is over. */
+  readonly baseSnapshot: BaseSnapshot | undefined;
+  readonly lock: MachineLock | undefined;
+  /** Undefined for a machine that is thrown away. */
+  readonly mark: RunMark | undefined;
+  readonly screenElement: HTMLElement;
+}
+
+/** Puts a started machine and its disk together. The session owns both from now on, and the lock. */
+export function createSession(parts: SessionParts): MachineSession {
+  const { record, name, notes, machine, disk, lock, mark, screenElement } = parts;
+  const stored = isStored(disk.overlay) ? disk.overlay : undefined;
+  const listeners = new Set<() => void>();
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  const states = new SessionStates(parts, changed);
+  const endFollowing = [machine.onChange(changed), mark?.follow(machine) ?? (() => {})];
+  let closing: Promise<void> | undefined;
+  let stoppedByCommit = false;
+
+  // The guest did not ask for this commit and does not wait for it, so the machine has to be told: a pause
+  // flushes, meets the same error, and stops where nothing is lost.
+  const endCommitErrors = stored?.onCommitError(() => {
+    if (machine.state !== "running") return;
+    stoppedByCommit = true;
+    machine.pause().then(goOn, () => {});
+  });
+  async function goOn(): Promise<void> {
+    if (stoppedByCommit && machine.state === "paused") await machine.resume();
+    stoppedByCommit = false;
+  }
+  const commitOnHide = () => {
+    if (document.visibilityState === "hidden") stored?.commitOnHide();
+  };
+  const commitOnLeave = () => stored?.commitOnHide();
+  document.addEventListener("visibilitychange", commitOnHide);
+  window.addEventListener("pagehide", commitOnLeave);
+
+  async function close(): Promise<void> {
+    await states.callOff();
+    if (machine.state !== "stopped") {
+      // In state `error` a power-off stops whatever happens, and what is not durable would be gone.
+      if (machine.state === "error") await machine.flush();
+      await machine.powerOff();
+    }
+    document.removeEventListener("visibilitychange", commitOnHide);
+    window.removeEventListener("pagehide", commitOnLeave);
+    endCommitErrors?.();
+    await machine.close();
+    states.end();
+    for (const end of endFollowing) end();
+    // Everything is durable, or was given up by a power-off in state `error`: then this fails once more.
+    await disk.device.close().catch(() => {});
+    await mark?.settled();
+    lock?.release();
+  }
+
+  return {
+    id: record?.id,
+    name,
+    notes,
+    get state() {
+      return machine.state;
+    },
+    get error() {
+      return machine.error;
+    },
+    serial: machine.serial,
+    screen: machine.screen,
+    keyboard: machine.keyboard,
+    screenElement,
+    get memoryMiB() {
+      return machine.configuration.memoryMiB;
+    },
+    pause: () => machine.pause(),
+    resume: () => (mark?.suspended ? states.goOnSuspended(mark.suspended) : machine.resume()),
+    reset: () => (mark?.suspended ? mark.starting(undefined, () => machine.reset()) : machine.reset()),
+    powerOff: () => machine.powerOff(),
+    async retry() {
+      await machine.retry();
+      await goOn();
+    },
+    flush: () => machine.flush(),
+    save: (stateName, options) => states.save(stateName, options),
+    load: (idOrName, options) => states.load(idOrName, options),
+    snapshots: () => states.list(),
+    describeSnapshot: (idOrName) => machine.describeSnapshot(states.find(idOrName).id),
+    editSnapshot: (idOrName, change) => states.edit(idOrName, change),
+    deleteSnapshot: (idOrName) => states.delete(idOrName),
+    startFromSnapshot: (idOrName, options) => states.startNew(idOrName, options),
+    suspend: (options) => states.suspend(options),
+    get suspended() {
+      return mark?.suspended !== undefined;
+    },
+    get autosaveMinutes() {
+      return states.autosaveMinutes;
+    },
+    setAutosaveMinutes: (minutes) => states.setAutosaveMinutes(minutes),
+    get activity() {
+      return states.activity;
+    },
+    get notices() {
+      return states.notices;
+    },
+    dismissNotice: (id) => states.dismissNotice(id),
+    stats() {
+      const http = disk.remote.map((file) => file.stats());
+      return {
+        ...machine.stats(),
+        httpRequests: sum(http.map(({ httpRequests }) => httpRequests)),
+        httpBytes: sum(http.map(({ httpBytes }) => httpBytes)),
+        commits: stored?.stats().commits ?? 0,
+      };
+    },
+    fetched: () => ({
+      httpBytes: sum(disk.remote.map((file) => Math.min(file.stats().httpBytes, file.sizeBytes))),
+      totalBytes: sum(disk.remote.map(({ sizeBytes }) => sizeBytes)),
+    }),
+    exportDisk: (options) => states.quietly(() => exportOpenDisk(name, machine, disk, options)),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
+    close() {
+      closing ??= close().catch((error: unknown) => {
+        closing = undefined;
+        throw error;
+      });
+      return closing;
+    },
+  };
+}
+
+function isStored(file: BlockFile): file is IndexedDbFile {
+  return "commitOnHide" in file;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
