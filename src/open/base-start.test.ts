@@ -1,0 +1,72 @@
+import { expect, it } from "vitest";
+import { createMemoryFile, createQcow2, openQcow2, withMetadata } from "../../disk/index.ts";
+import { lookForStart } from "./base-start.ts";
+
+const MIB = 1024 * 1024;
+
+/** A base with snapshots of the disk alone, and perhaps what it says of itself. */
+async function base(snapshots: string[], says?: string) {
+  const content = createMemoryFile({ name: "base.qcow2" });
+  await createQcow2(content, { sizeBytes: MIB });
+  const device = await openQcow2(content, { writable: true });
+  for (const name of snapshots) await device.createSnapshot({ name });
+  await device.resize(2 * MIB);
+  if (says !== undefined) {
+    const metadata = new Map([["machine.snapshot", says]]);
+    await device.changeHeader({
+      extensions: (others) => withMetadata(device.header, others, metadata, device.name),
+    });
+  }
+  await device.flush();
+  return content;
+}
+
+it("takes the base as it is where nobody names a snapshot", async () => {
+  const file = await base(["ready"]);
+  expect(await lookForStart(file, {})).toEqual({ snapshot: undefined, sizeBytes: 2 * MIB, notes: [] });
+});
+
+it("takes the snapshot that the image names, with the size it has there", async () => {
+  const file = await base(["other", "ready"], "ready");
+  expect(await lookForStart(file, {})).toEqual({
+    snapshot: { id: "2", name: "ready" },
+    sizeBytes: MIB,
+    notes: [],
+  });
+});
+
+it("takes the snapshot that a link names before that, by id or name, the newest of several", async () => {
+  const file = await base(["other", "ready", "other"], "ready");
+  expect(await lookForStart(file, { snapshot: "1" })).toMatchObject({ snapshot: { id: "1" } });
+  expect(await lookForStart(file, { snapshot: "other" })).toMatchObject({ snapshot: { id: "3" } });
+  expect(await lookForStart(file, { snapshot: "other", diskOnly: true })).toMatchObject({
+    snapshot: { id: "3", name: "other", diskOnly: true },
+  });
+});
+
+it("says which snapshots there are when a link names none of them", async () => {
+  const file = await base(["first", "second"]);
+  await expect(lookForStart(file, { snapshot: "third" })).rejects.toMatchObject({
+    code: "SNAPSHOT_NOT_FOUND",
+    message: 'base.qcow2 has no snapshot "third". It has "first", "second".',
+  });
+  const many = await base(Array.from({ length: 12 }, (_, index) => `s${index}`));
+  await expect(lookForStart(many, { snapshot: "x" })).rejects.toThrow(/"s9" and 2 more\.$/);
+  await expect(lookForStart(await base([]), { snapshot: "x" })).rejects.toThrow("It has none.");
+});
+
+it("runs an image that names a snapshot which it does not have, and says so", async () => {
+  const file = await base(["ready"], "gone");
+  expect(await lookForStart(file, {})).toEqual({
+    snapshot: undefined,
+    sizeBytes: 2 * MIB,
+    notes: ['base.qcow2 says to start from its saved state "gone", which it does not have.'],
+  });
+});
+
+it("leaves the file open, and as it is", async () => {
+  const file = await base(["ready"], "ready");
+  const before = file.toBytes();
+  await lookForStart(file, {});
+  expect(file.toBytes()).toEqual(before);
+});
