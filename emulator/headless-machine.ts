@@ -1,13 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { ByreError } from "../disk/index.ts";
-import type { Machine, MachineConfiguration, MachineDisks } from "./machine.ts";
+import type { Machine, MachineOptions } from "./machine.ts";
 import { startMachine } from "./start-machine.ts";
 
-export interface HeadlessOptions {
-  disks: MachineDisks;
-  configuration?: Partial<MachineConfiguration>;
-}
+/** What a machine without a page is; firmware and wasm are found here. */
+export type HeadlessOptions = Omit<MachineOptions, "firmware" | "wasm" | "screenElement">;
 
 export interface WaitOptions {
   timeoutMs: number;

@@ -23,7 +23,7 @@ const projectFolder = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** What every command needs of the command line: nothing in it may import the driver. */
 const FRAME =
-  /\/node_modules\/commander\/|\/disk\/cli\/(cache-mode|commands|common-options|exit|image-spec|interrupt|open-file|option-string|out|probe-format|progress|qemu-json|read-header|run|secrets|sizes|snapshot-list|version)\.ts$/;
+  /\/node_modules\/commander\/|\/disk\/cli\/(cache-mode|commands|common-options|exit|image-spec|index|interrupt|open-file|option-string|out|probe-format|program|progress|qemu-json|read-header|run|secrets|sizes|snapshot-list|version)\.ts$/;
 /** What every command needs of the driver, and `info` needs alone. */
 const BASE =
   /\/disk\/(errors|ranges|block-file|qcow2\/(format|header|extensions|features|u64|snapshot-table|bitmaps|info)|files\/(node-file|node-errors|host-io|single-flight|staged-sectors))\.ts$/;
@@ -78,7 +78,8 @@ function commandLine(folder) {
   return {
     ...common,
     // Everything it needs is in it: to look a package up in node_modules costs more than to read it from here.
-    ssr: { noExternal: true, target: "node" },
+    // But v86, which is large, and whose wasm has to come from its package in any case.
+    ssr: { noExternal: true, external: ["v86"], target: "node" },
     build: {
       ssr: true,
       outDir: folder,
@@ -89,7 +90,7 @@ function commandLine(folder) {
         // Whether a module is a chunk of its own is the groups' business below.
         checks: { ineffectiveDynamicImport: false },
         input: {
-          byre: join(projectFolder, "disk/cli/main.ts"),
+          byre: join(projectFolder, "emulator/cli/main.ts"),
           // A worker thread's script, which worker-pool.ts looks for beside itself.
           "worker-entry": join(projectFolder, "disk/cli/worker-entry.ts"),
         },
@@ -109,7 +110,9 @@ function commandLine(folder) {
           },
         },
         treeshake: {
-          moduleSideEffects: [{ test: /\/disk\/(?!cli\/(main|worker-entry))/, sideEffects: false }],
+          moduleSideEffects: [
+            { test: /\/(disk|emulator)\/(?!cli\/(main|worker-entry))/, sideEffects: false },
+          ],
         },
       },
     },

@@ -65,7 +65,8 @@ export async function ensurePage() {
 
 /** Builds lib/, the command line and the library, when anything it is made of has changed. */
 export async function ensureLibrary() {
-  const stamp = stampOf(["disk", "scripts/build-cli.mjs", "package-lock.json"], /\.test\.ts$|\/testing$/);
+  const inputs = ["disk", "emulator", "scripts/build-cli.mjs", "package-lock.json"];
+  const stamp = stampOf(inputs, /\.test\.ts$|\/testing$/);
   const stampPath = ".cache/library.stamp";
   if (existsSync(join(projectFolder, "lib/byre.mjs")) && readStamp(stampPath) === stamp) return;
   say("building the command line");

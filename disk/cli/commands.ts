@@ -18,11 +18,14 @@ interface CommandEntry {
   load(): Promise<CommandModule>;
 }
 
+/** Commands by name. */
+export type Commands = Readonly<Record<string, CommandEntry>>;
+
 /**
- * Every command, each in a module of its own that is loaded only when it is asked for: `byre info` is to be
+ * Every command on images, each in a module of its own that is loaded only when it is asked for: `byre info` is to be
  * there in the time a person does not notice.
  */
-export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+export const COMMANDS: Commands = {
   amend: { summary: "change what kind of image one is, in place", load: () => import("./amend.ts") },
   check: { summary: "look for damage, and mend it", load: () => import("./check.ts") },
   commit: { summary: "write an image into what is behind it", load: () => import("./commit.ts") },

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { ByreError } from "../errors.ts";
-import { COMMANDS } from "./commands.ts";
+import { COMMANDS, type Commands } from "./commands.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import type { Out } from "./out.ts";
 import { VERSION } from "./version.ts";
@@ -9,23 +9,28 @@ import { VERSION } from "./version.ts";
  * Runs the command line once.
  *
  * @param words what follows `byre`.
+ * @param commands those there are. Default: all on images.
  * @returns the exit code; 1 for anything wrong unless the command has a code of its own for it.
  */
-export async function runByre(words: readonly string[], out: Out): Promise<number> {
+export async function runByre(
+  words: readonly string[],
+  out: Out,
+  commands: Commands = COMMANDS,
+): Promise<number> {
   try {
-    await dispatch(words, out);
+    await dispatch(words, out, commands);
     return ExitCode.OK;
   } catch (error) {
     return report(error, out);
   }
 }
 
-async function dispatch(words: readonly string[], out: Out): Promise<void> {
+async function dispatch(words: readonly string[], out: Out, commands: Commands): Promise<void> {
   const [name = "", ...rest] = words;
   if (words.length === 0)
     throw new ExitError(ExitCode.FAILED, "which command? Try 'byre --help' for the list of them.");
-  if (name === "help" && rest.length > 0) return await dispatch([rest[0] ?? "", "--help"], out);
-  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (name === "help" && rest.length > 0) return await dispatch([rest[0] ?? "", "--help"], out, commands);
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!entry && !name.startsWith("-") && name !== "help")
     throw new ExitError(
       ExitCode.FAILED,
@@ -33,7 +38,7 @@ async function dispatch(words: readonly string[], out: Out): Promise<void> {
     );
   const program = programFor(out);
   if (!entry) {
-    addSummaries(program);
+    addSummaries(program, commands);
     // `-V` and `-T` are spelt as qemu-img spells them.
     await program.parseAsync(words.length === 1 && name === "help" ? ["--help"] : words, { from: "user" });
     return;
@@ -61,7 +66,9 @@ function unabbreviated(command: Command, words: readonly string[]): string[] {
 function programFor(out: Out): Command {
   const program = new Command("byre")
     .usage("COMMAND [options]")
-    .description("Disk images of virtual machines: what qemu-img and qemu-io do, and metadata.")
+    .description(
+      "Virtual machines and their disk images: what qemu-img and qemu-io do, metadata, and machines in the terminal.",
+    )
     .version(`byre ${VERSION}`, "-V, --version", "say which version this is")
     .helpCommand(false)
     .addHelpText("after", "\n'byre COMMAND --help' has a command's options, exit codes and examples.");
@@ -70,8 +77,9 @@ function programFor(out: Out): Command {
 }
 
 /** Help alone needs names and summaries; the modules stay unloaded. */
-function addSummaries(program: Command): void {
-  for (const [name, { summary }] of Object.entries(COMMANDS)) program.command(name).summary(summary);
+function addSummaries(program: Command, commands: Commands): void {
+  for (const name of Object.keys(commands).sort())
+    program.command(name).summary(commands[name]?.summary ?? "");
 }
 
 /** Makes commander throw instead of exiting, and write where the command writes. */

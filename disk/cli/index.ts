@@ -1,0 +1,11 @@
+/** What the floors above need to add commands of their own. */
+export type { CommandModule, Commands } from "./commands.ts";
+export { addImageOptions, helpText, type ImageOptionValues, imageOptionsOf } from "./common-options.ts";
+export { ExitCode, ExitError } from "./exit.ts";
+export { type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
+export { backingResolver, openFileSpec } from "./open-file.ts";
+export { type OpenImageOptions, openImage } from "./open-image.ts";
+export { type Out, warningsTo } from "./out.ts";
+export { probeFormat } from "./probe-format.ts";
+export { runProgram } from "./program.ts";
+export { runByre } from "./run.ts";

@@ -1,0 +1,231 @@
+import {
+  backingResolver,
+  ExitCode,
+  ExitError,
+  type OpenImageOptions,
+  openFileSpec,
+  openImage,
+  parseImageSpec,
+} from "../../disk/cli/index.ts";
+import {
+  type BackingResolver,
+  type BlockDevice,
+  createMemoryFile,
+  createQcow2,
+  metadataOf,
+  openQcow2,
+  problemWithValue,
+  type Qcow2Device,
+} from "../../disk/index.ts";
+import { openNodeFile } from "../../disk/node.ts";
+import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
+import { type ImageKind, imageKind } from "./image-kind.ts";
+
+/** What a machine in the terminal is made of, as the command line names it. */
+export interface MediaOptions {
+  /** The image that was named first: a disk, a CD or a floppy. Without one, what the others name. */
+  readonly file?: string | undefined;
+  readonly image: OpenImageOptions;
+  readonly hdb?: string | undefined;
+  readonly cdrom?: string | undefined;
+  readonly floppy?: string | undefined;
+  /** A qcow2 image for saved states alone; made when it is not there. */
+  readonly state?: string | undefined;
+  /** What the guest writes is kept in memory and gone at the end. */
+  readonly throwAway: boolean;
+  /** A snapshot to start from; false for none, whatever the image says; undefined for what it says. */
+  readonly snapshot?: string | false | undefined;
+}
+
+/** Opened disks, and what they say of the machine. */
+export interface Media {
+  readonly disks: MachineDisks;
+  /** What the image's metadata asks for, and the drive it is to boot from. */
+  readonly configuration: Partial<MachineConfiguration>;
+  readonly startFrom: StartFrom | undefined;
+  /** A saved state that the image would be started from, if its disk could go back to it. */
+  readonly offeredState: string | undefined;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens all that a machine is made of.
+ *
+ * @throws ExitError for what does not go together; ByreError for what cannot be opened.
+ */
+export async function openMedia(options: MediaOptions): Promise<Media> {
+  const opened: BlockDevice[] = [];
+  const keep = <Device extends BlockDevice>(device: Device): Device => {
+    opened.push(device);
+    return device;
+  };
+  const close = async () => {
+    for (const device of opened.splice(0).reverse()) await device.close();
+  };
+  try {
+    return { ...(await openAll(options, keep)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type Keep = <Device extends BlockDevice>(device: Device) => Device;
+
+async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "close">> {
+  const { file, throwAway } = options;
+  const disks: MachineDisks = {};
+  const configuration: Partial<MachineConfiguration> = {};
+  let snapshot = options.snapshot === false ? undefined : options.snapshot;
+  let offeredState: string | undefined;
+  let base: Qcow2Device | undefined;
+
+  if (file !== undefined) {
+    const found = await look(file, options.image, keep);
+    if (found.kind === "disk") {
+      Object.assign(configuration, configurationOf(found.metadata));
+      const said = found.metadata.get("machine.snapshot");
+      if (throwAway && options.snapshot === undefined) snapshot = said;
+      else if (options.snapshot === undefined) offeredState = said;
+      base = found.qcow2;
+      disks.hda = keep(
+        throwAway
+          ? await openThrowAway(file, options.image, found.qcow2 && snapshot)
+          : await openDisk(file, options.image),
+      );
+    } else {
+      configuration.bootOrder = found.kind;
+      disks[found.kind] = keep(await openMedium(file, found.kind, throwAway));
+    }
+  }
+  if (options.hdb !== undefined)
+    disks.hdb = keep(
+      throwAway ? await openThrowAway(options.hdb, {}, undefined) : await openDisk(options.hdb, {}),
+    );
+  for (const kind of ["cdrom", "floppy"] as const) {
+    const name = options[kind];
+    if (name === undefined) continue;
+    if (disks[kind]) throw failed(`${file} is a ${kind} already; give the other one alone.`);
+    disks[kind] = keep(await openMedium(name, kind, throwAway));
+    if (!disks.hda) configuration.bootOrder ??= kind;
+  }
+  if (options.state !== undefined) disks.state = keep(await openStateDisk(options.state));
+  if (!disks.hda && !disks.cdrom && !disks.floppy)
+    throw failed("a machine needs something to boot from: a disk image, --cdrom or --floppy.");
+  const startFrom = snapshot === undefined ? undefined : startingFrom(snapshot, disks, base, throwAway);
+  return { disks, configuration, startFrom, offeredState };
+}
+
+interface Found {
+  readonly kind: ImageKind;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly qcow2: Qcow2Device | undefined;
+}
+
+/** Looks at an image before it is known how it is to be opened. The qcow2 device found stays open, read-only. */
+async function look(file: string, options: OpenImageOptions, keep: Keep): Promise<Found> {
+  const { device, format } = await openImage(file, options);
+  if (format === "qcow2") {
+    const qcow2 = keep(device as Qcow2Device);
+    return { kind: "disk", metadata: metadataOf(qcow2.header, file), qcow2 };
+  }
+  try {
+    return {
+      kind: options.format === undefined ? await imageKind(device) : "disk",
+      metadata: new Map(),
+      qcow2: undefined,
+    };
+  } finally {
+    await device.close();
+  }
+}
+
+async function openDisk(file: string, options: OpenImageOptions): Promise<BlockDevice> {
+  const { device, format, probed } = await openImage(file, { ...options, writable: true });
+  if (format !== "raw" || !probed) return device;
+  await device.close();
+  throw failed(
+    `${file} looks like a raw disk. A guest can write anything to the start of one and so make it look like another ` +
+      "format the next time: say -f raw to have it written, or --snapshot to keep what it writes in memory.",
+  );
+}
+
+/** A CD is only read. A floppy is always raw, so that what a guest writes to it never becomes a format. */
+async function openMedium(file: string, kind: "cdrom" | "floppy", throwAway: boolean): Promise<BlockDevice> {
+  if (kind === "cdrom") return (await openImage(file, { format: "raw" })).device;
+  if (throwAway) return await openThrowAway(file, { format: "raw" }, undefined);
+  return (await openImage(file, { format: "raw", writable: true })).device;
+}
+
+/** A disk in memory over an image, perhaps as a snapshot has it. */
+async function openThrowAway(
+  spec: string,
+  options: OpenImageOptions,
+  snapshot: string | undefined,
+): Promise<Qcow2Device> {
+  const image = parseImageSpec(spec, options);
+  const { device, format } = await openImage(spec, { ...options, snapshot });
+  const { sizeBytes } = device;
+  await device.close();
+  const file = createMemoryFile({ name: `what is written over ${image.filename}` });
+  // Sizes of disks are whole sectors; a raw file's end may not be.
+  const wholeBytes = Math.ceil(sizeBytes / 512) * 512;
+  await createQcow2(file, { sizeBytes: wholeBytes, backing: { name: image.filename, format } });
+  const below = backingResolver(image.file);
+  let isFirst = true;
+  const resolveBacking: BackingResolver = async (request) => {
+    if (!isFirst) return await below(request);
+    isFirst = false;
+    return { file: await openFileSpec(image.file), ...(snapshot !== undefined && { snapshot }) };
+  };
+  return await openQcow2(file, { writable: true, resolveBacking });
+}
+
+/** The image for saved states; a new one holds nothing else. */
+async function openStateDisk(path: string): Promise<BlockDevice> {
+  try {
+    const file = await openNodeFile(path, { create: true });
+    try {
+      await createQcow2(file, { sizeBytes: 0 });
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "IN_USE")) throw error;
+  }
+  return (await openImage(path, { format: "qcow2", writable: true })).device;
+}
+
+function startingFrom(
+  snapshot: string,
+  disks: MachineDisks,
+  base: Qcow2Device | undefined,
+  throwAway: boolean,
+): StartFrom {
+  if (throwAway && base) return { device: base, snapshot };
+  const own = [disks.hda, disks.hdb, disks.state].find(
+    (disk): disk is Qcow2Device => disk?.writable === true && "openState" in disk,
+  );
+  if (own) return { device: own, snapshot };
+  throw failed("there is no qcow2 image here that could have a saved state; --state FILE names one.");
+}
+
+/** What the metadata asks for. A value that is none is passed over, as docs/metadata.md has it. */
+function configurationOf(metadata: ReadonlyMap<string, string>): Partial<MachineConfiguration> {
+  const value = (key: string) => {
+    const text = metadata.get(key);
+    return text === undefined || problemWithValue(key, text) !== undefined ? undefined : text;
+  };
+  const memory = value("machine.memory");
+  const vgaMemory = value("machine.vga-memory");
+  const acpi = value("machine.acpi");
+  return {
+    ...(memory !== undefined && { memoryMiB: Number(memory) }),
+    ...(vgaMemory !== undefined && { vgaMemoryMiB: Number(vgaMemory) }),
+    ...(acpi !== undefined && { acpi: acpi === "on" }),
+  };
+}
+
+function failed(message: string): ExitError {
+  return new ExitError(ExitCode.FAILED, message);
+}

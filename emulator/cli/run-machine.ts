@@ -1,0 +1,157 @@
+import type { Out } from "../../disk/cli/index.ts";
+import { type HeadlessOptions, startHeadlessMachine } from "../headless-machine.ts";
+import type { Machine } from "../machine.ts";
+import { playScript } from "./play-script.ts";
+import { ExitError, RunExit } from "./run-exit.ts";
+import type { ScriptStep } from "./script.ts";
+import { attachTerminal, type TerminalStreams } from "./terminal.ts";
+
+export interface RunOptions {
+  /** Saves the machine under this name when it is left. */
+  readonly saveAs: string | undefined;
+  readonly script: { readonly name: string; readonly steps: readonly ScriptStep[] } | undefined;
+  readonly timeLimitSeconds: number | undefined;
+}
+
+export interface RunSurroundings {
+  readonly streams: TerminalStreams;
+  readonly out: Out;
+}
+
+/** Why a run ends. */
+interface Ending {
+  readonly exitCode: number;
+  readonly message?: string;
+  /** The machine is saved, if that was asked for: it was left in good order. */
+  readonly saves: boolean;
+}
+
+const SIGNALS = {
+  SIGHUP: RunExit.HANGUP,
+  SIGINT: RunExit.INTERRUPTED,
+  SIGTERM: RunExit.TERMINATED,
+} as const;
+
+/**
+ * Runs a machine with its serial port on a terminal, until the guest switches it off or it is left.
+ *
+ * @throws ExitError for every end but a good one; ByreError for a machine that cannot be started.
+ */
+export async function runMachine(
+  machineOptions: HeadlessOptions,
+  options: RunOptions,
+  { streams, out }: RunSurroundings,
+): Promise<void> {
+  const machine = await startHeadlessMachine(machineOptions);
+  try {
+    if (streams.input.isTTY) out.err("byre: Ctrl-A X leaves, Ctrl-A H helps.\n");
+    const ending = await untilEnded(machine, options, streams, out);
+    await conclude(machine, ending, options, out);
+    if (ending.exitCode !== RunExit.OK || ending.message !== undefined)
+      throw new ExitError(ending.exitCode, ending.message);
+  } finally {
+    await machine.close();
+  }
+}
+
+async function untilEnded(
+  machine: Machine,
+  { script, timeLimitSeconds }: RunOptions,
+  streams: TerminalStreams,
+  out: Out,
+): Promise<Ending> {
+  const over = new AbortController();
+  let isPlaying = script !== undefined;
+  const undo: (() => void)[] = [];
+  try {
+    return await new Promise<Ending>((end, fail) => {
+      const leave = () => end({ exitCode: RunExit.OK, saves: true });
+      const say = (message: string) => out.err(`\r\nbyre: ${message}\r\n`);
+      const retry = () => {
+        if (machine.state !== "error") return;
+        // What went wrong again is told by the change of state.
+        machine.retry().catch(() => undefined);
+      };
+      const look = () => {
+        if (machine.state === "stopped") end({ exitCode: RunExit.OK, saves: false });
+        if (machine.state !== "error") return;
+        const message = machine.error?.message ?? "The machine failed.";
+        if (streams.input.isTTY && machine.error?.code !== "GUEST_CRASH" && !isPlaying)
+          say(`${message} The machine waits: Ctrl-A R tries again, Ctrl-A X leaves.`);
+        else if (!isPlaying) end({ exitCode: RunExit.MACHINE_FAILED, message, saves: false });
+      };
+      undo.push(attachTerminal(machine, streams, { onLeave: leave, onRetry: retry }));
+      undo.push(machine.onChange(look));
+      undo.push(onSignals((exitCode) => end({ exitCode, saves: true })));
+      undo.push(onBrokenPipe(streams, leave));
+      if (timeLimitSeconds !== undefined) {
+        const message = `the time limit of ${timeLimitSeconds} s is over.`;
+        const timer = setTimeout(
+          () => end({ exitCode: RunExit.TIME_LIMIT, message, saves: true }),
+          timeLimitSeconds * 1000,
+        );
+        undo.push(() => clearTimeout(timer));
+      }
+      if (script)
+        playScript(machine, script.steps, script.name, over.signal).then(
+          (left) => {
+            isPlaying = false;
+            if (left) leave();
+            else look();
+          },
+          (error: unknown) => {
+            if (error instanceof ExitError)
+              end({ exitCode: error.exitCode, message: error.message, saves: false });
+            else if (!over.signal.aborted) fail(error);
+          },
+        );
+      look();
+    });
+  } finally {
+    over.abort();
+    for (const each of undo.reverse()) each();
+    if (streams.input.isTTY) streams.output.write("\x1b[0m\r\n");
+  }
+}
+
+/** Brings what the guest wrote to where it stays, and the machine too if that was asked for. */
+async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions, out: Out): Promise<void> {
+  // Asked once more to end while this takes its time: at once then. What is in the image is whole at any moment.
+  const stopWaiting = onSignals((exitCode) => process.exit(exitCode));
+  try {
+    if (saveAs !== undefined && ending.saves && machine.state !== "stopped") {
+      if (out.isTerminal) out.err(`byre: saving the machine as "${saveAs}"\n`);
+      await machine.save(saveAs, { thenStop: true });
+      return;
+    }
+    if (saveAs !== undefined)
+      out.err(`byre: nothing was saved as "${saveAs}": the machine was not running at its end.\n`);
+    await machine.powerOff();
+  } catch (error) {
+    if (ending.message === undefined) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ExitError(ending.exitCode, `${ending.message} What was written last is not stored: ${reason}`);
+  } finally {
+    stopWaiting();
+  }
+}
+
+function onSignals(listener: (exitCode: number) => void): () => void {
+  const removers = Object.entries(SIGNALS).map(([signal, exitCode]) => {
+    const onSignal = () => listener(exitCode);
+    process.on(signal, onSignal);
+    return () => void process.off(signal, onSignal);
+  });
+  return () => {
+    for (const remove of removers) remove();
+  };
+}
+
+/** Nobody reads any more what the machine says. */
+function onBrokenPipe({ output }: TerminalStreams, listener: () => void): () => void {
+  const onError = (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") listener();
+  };
+  output.on("error", onError);
+  return () => void output.off("error", onError);
+}
