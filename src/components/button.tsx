@@ -1,3 +1,4 @@
+import type { Ref } from "react";
 import { Button as AriaButton, type ButtonProps as AriaButtonProps } from "react-aria-components/Button";
 import styles from "./button.module.css";
 
@@ -6,6 +7,7 @@ export interface ButtonProps extends Omit<AriaButtonProps, "className" | "style"
   look?: "primary" | "plain" | "quiet" | "danger";
   /** Square, for an icon alone; give an `aria-label`. */
   iconOnly?: boolean;
+  ref?: Ref<HTMLButtonElement>;
 }
 
 export function Button({ look = "plain", iconOnly = false, ...props }: ButtonProps) {

@@ -27,3 +27,8 @@ export function formatAgo(time: number, now: number, locale = "en"): string {
   const [unit, length] = AGO.find(([, length]) => seconds >= length) ?? ["minute", 60];
   return new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
 }
+
+/** A moment to the minute, in the person's own time zone: "Nov 21, 2026, 3:04 PM". */
+export function formatMoment(time: number, locale = "en"): string {
+  return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(time);
+}

@@ -1,6 +1,7 @@
 import { Check } from "lucide-react";
 import type { ProgressStep } from "../open/progress.ts";
 import { formatBytes } from "./format.ts";
+import { ProgressBar } from "./progress-bar.tsx";
 import styles from "./progress-list.module.css";
 
 /** What is being fetched, and how much of how much. */
@@ -14,7 +15,7 @@ export function ProgressList({ steps }: { steps: readonly ProgressStep[] }) {
             {amountOf(step)}
             {step.done && <Check size={14} aria-label="done" />}
           </span>
-          <progress className={styles.bar} aria-label={step.label} max={1} {...barValue(step)} />
+          <ProgressBar label={step.label} fraction={fractionOf(step)} />
         </li>
       ))}
     </ul>
@@ -26,8 +27,7 @@ function amountOf({ loadedBytes, totalBytes }: ProgressStep): string {
   return `${formatBytes(loadedBytes)} of ${formatBytes(totalBytes)}`;
 }
 
-/** Without a value the bar says that something is going on, and not how much. */
-function barValue({ loadedBytes, totalBytes, done }: ProgressStep): { value?: number } {
-  if (done) return { value: 1 };
-  return totalBytes ? { value: Math.min(1, loadedBytes / totalBytes) } : {};
+function fractionOf({ loadedBytes, totalBytes, done }: ProgressStep): number | undefined {
+  if (done) return 1;
+  return totalBytes ? loadedBytes / totalBytes : undefined;
 }

@@ -1,5 +1,6 @@
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
+import type { MachineSession } from "../open/machine-session.ts";
 import { opener } from "../open/opener.ts";
 import { createProgress } from "../open/progress.ts";
 
@@ -30,14 +31,36 @@ export async function resetMachine(id: string): Promise<void> {
   await actions.resetMachine(id, { progress: createProgress(), signal: new AbortController().signal });
 }
 
+/**
+ * Hands the overlay of the open machine to the person, with what could not be stored in it.
+ *
+ * @param options.snapshots false leaves the saved states out.
+ */
+export async function exportOverlay(
+  session: MachineSession,
+  options: { snapshots?: boolean } = {},
+): Promise<void> {
+  await save(await session.exportDisk(options), session.name);
+}
+
 /** Hands the overlay to the person, from the open machine or from storage. */
 export async function exportMachine(record: MachineRecord): Promise<void> {
-  const { exportStoredOverlay, saveAs } = await import("../open/export-overlay.ts");
-  const { overlayName } = await import("../open/machine-disk.ts");
   const session = opener.session();
-  const blob =
-    session?.id === record.id
-      ? await session.exportDisk({ flatten: false })
-      : await exportStoredOverlay(record);
-  saveAs(blob, overlayName(record.name));
+  if (session?.id === record.id) return exportOverlay(session);
+  const { exportStoredOverlay } = await import("../open/export-overlay.ts");
+  await save(await exportStoredOverlay(record), record.name);
+}
+
+async function save(overlay: Blob, machineName: string): Promise<void> {
+  const [{ saveAs }, { overlayName }] = await Promise.all([
+    import("../open/export-overlay.ts"),
+    import("../open/machine-disk.ts"),
+  ]);
+  saveAs(overlay, overlayName(machineName));
+}
+
+/** Suspends the open machine and lets go of it. It stays open where that fails. */
+export async function suspendMachine(session: MachineSession): Promise<void> {
+  await session.suspend();
+  await opener.close();
 }

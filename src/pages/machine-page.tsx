@@ -9,6 +9,7 @@ import { MachineView } from "./machine-view.tsx";
 import { OpenFailed } from "./open-failed.tsx";
 import { OpenProgress } from "./open-progress.tsx";
 import { OpenQuestion } from "./open-question.tsx";
+import { ResumeQuestion } from "./resume-question.tsx";
 
 /**
  * Whatever the address asks for, on its way to a running machine, or what stands in the way.
@@ -34,7 +35,16 @@ export function MachinePage({ location }: { location: string }) {
     case "opening":
       return <OpenProgress request={state.request} progress={state.progress} onCancel={state.cancel} />;
     case "asking":
-      return <OpenQuestion running={state.running} onGoOn={state.goOn} onCancel={state.cancel} />;
+      return <OpenQuestion running={state.running} onGoOn={() => state.goOn()} onCancel={state.cancel} />;
+    case "asking-resume":
+      return (
+        <ResumeQuestion
+          name={state.name}
+          savedAtMs={state.savedAtMs}
+          onGoOn={state.goOn}
+          onCancel={state.cancel}
+        />
+      );
     case "failed":
       return <OpenFailed request={state.request} error={state.error} />;
     case "open":

@@ -2,6 +2,7 @@ import { useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
+import { exportOverlay } from "./machine-actions.ts";
 
 export interface MachineProblemProps {
   session: MachineSession;
@@ -12,6 +13,20 @@ export interface MachineProblemProps {
 /** What keeps the machine from running, and the ways on: after an error, or after a power-off. */
 export function MachineProblem({ session, state, run }: MachineProblemProps) {
   const [busy, setBusy] = useState(false);
+  if (state === "stopped" && session.suspended) {
+    return (
+      <Notice
+        tone="neutral"
+        actions={
+          <Button look="primary" onPress={() => run(() => session.resume())}>
+            Resume
+          </Button>
+        }
+      >
+        <p>{session.name} is suspended. It goes on from here whenever you come back.</p>
+      </Notice>
+    );
+  }
   if (state === "stopped") {
     return (
       <Notice
@@ -68,13 +83,4 @@ function wayOn(session: MachineSession): string {
   return session.stats().dirtyBytes > 0
     ? "Retry goes on where it stopped. A power-off gives up what could not be stored; export it first."
     : "Retry goes on where it stopped.";
-}
-
-/** Hands the person the overlay, with what could not be stored in it. */
-export async function exportOverlay(session: MachineSession): Promise<void> {
-  const [{ saveAs }, { overlayName }] = await Promise.all([
-    import("../open/export-overlay.ts"),
-    import("../open/machine-disk.ts"),
-  ]);
-  saveAs(await session.exportDisk({ flatten: false }), overlayName(session.name));
 }

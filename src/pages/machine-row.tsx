@@ -1,9 +1,10 @@
 import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Button } from "../components/button.tsx";
-import { formatAgo, formatBytes } from "../components/format.ts";
+import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
+import { TimeAgo } from "../components/time-ago.tsx";
 import type { MachineListing } from "../library/use-machines.ts";
 import { opener } from "../open/opener.ts";
 import { useSessionState } from "../open/use-opener.ts";
@@ -28,10 +29,11 @@ const STATE_WORDS = {
 } as const;
 
 export function MachineRow({ record, storedBytes }: MachineListing) {
-  const { id, name, base, lastUsedAt } = record;
+  const { id, name, base, lastUsedAt, suspended } = record;
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
   const session = opener.session();
   const state = useSessionState(session?.id === id ? session : undefined);
+  const word = state ? "Go to" : suspended ? "Resume" : "Start";
   const open = () => goTo(`/machine/${id}`);
 
   const run = (what: string, action: () => Promise<unknown>) => {
@@ -57,20 +59,26 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
             <h3 className={styles.name}>{name}</h3>
           )}
           <p className={styles.facts}>
-            {state && <span className={styles.state}>{STATE_WORDS[state]}</span>}
+            {state && (
+              <span className={styles.state}>{session?.suspended ? "suspended" : STATE_WORDS[state]}</span>
+            )}
             <span>{formatBytes(storedBytes)} here</span>
-            <span>used {formatAgo(lastUsedAt, Date.now())}</span>
+            {!state && suspended ? (
+              <span className={styles.state}>
+                suspended <TimeAgo time={suspended.atMs} />
+              </span>
+            ) : (
+              <span>
+                used <TimeAgo time={lastUsedAt} />
+              </span>
+            )}
             <span className={styles.base}>on {base.name}</span>
           </p>
         </div>
         <div className={styles.actions}>
-          <Button
-            onPress={open}
-            isDisabled={mode.kind === "working"}
-            aria-label={state ? `Go to ${name}` : `Start ${name}`}
-          >
+          <Button onPress={open} isDisabled={mode.kind === "working"} aria-label={`${word} ${name}`}>
             {state ? <ArrowRight size={16} aria-hidden="true" /> : <Play size={16} aria-hidden="true" />}
-            {state ? "Go to" : "Start"}
+            {word}
           </Button>
           <Button
             look="quiet"

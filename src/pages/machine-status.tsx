@@ -2,7 +2,7 @@ import { Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
-import type { MachineSession } from "../open/machine-session.ts";
+import type { MachineSession, SessionActivity } from "../open/machine-session.ts";
 import styles from "./machine-status.module.css";
 import type { KeyTarget } from "./machine-view.tsx";
 
@@ -44,7 +44,9 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
           {keys === undefined ? "Keys: this page" : `Keys: ${keys}`}
           {keys !== undefined && <span className={styles.hint}>Ctrl-Alt-G leaves</span>}
         </span>
-        <span>{storedWords(session, stats.dirtyBytes)}</span>
+        <span>
+          {session.activity ? savingWords(session.activity) : storedWords(session, stats.dirtyBytes)}
+        </span>
         {totalBytes > 0 && (
           <span className={styles.fetched}>
             {formatBytes(Math.min(httpBytes, totalBytes))} of {formatBytes(totalBytes)} fetched
@@ -75,6 +77,16 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
 function storedWords(session: MachineSession, dirtyBytes: number): string {
   if (!session.id) return "Nothing is kept";
   return dirtyBytes === 0 ? "Disk stored" : `${formatBytes(dirtyBytes)} not stored yet`;
+}
+
+function savingWords({ kind, fraction }: SessionActivity): string {
+  const words = {
+    saving: "Saving",
+    autosaving: "Autosaving",
+    suspending: "Suspending",
+    loading: "Restoring",
+  };
+  return `${words[kind]} ${Math.floor(fraction * 100)} %`;
 }
 
 function Figure({ name, value }: { name: string; value: string }) {

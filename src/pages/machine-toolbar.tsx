@@ -1,21 +1,43 @@
-import { ArrowLeft, Download, Maximize, Pause, Play, Power, RotateCcw } from "lucide-react";
+import {
+  ArrowLeft,
+  Download,
+  History,
+  Maximize,
+  Pause,
+  Play,
+  Power,
+  RotateCcw,
+  Snowflake,
+} from "lucide-react";
+import type { ReactNode, Ref } from "react";
 import { Toolbar } from "react-aria-components/Toolbar";
-import { Button } from "../components/button.tsx";
+import { Button, type ButtonProps } from "../components/button.tsx";
 import { goTo } from "../components/page-location.ts";
 import { ThemeButton } from "../components/theme-button.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
-import { exportOverlay } from "./machine-problem.tsx";
+import { exportOverlay, suspendMachine } from "./machine-actions.ts";
 import styles from "./machine-toolbar.module.css";
 
 export interface MachineToolbarProps {
   session: MachineSession;
   state: MachineSession["state"];
+  /** Whether the snapshots are shown. */
+  snapshotsOpen: boolean;
+  onSnapshots: () => void;
+  snapshotsButton: Ref<HTMLButtonElement>;
   run: (action: () => Promise<unknown>) => void;
   onFullScreen: () => Promise<void>;
 }
 
-export function MachineToolbar({ session, state, run, onFullScreen }: MachineToolbarProps) {
+export function MachineToolbar(props: MachineToolbarProps) {
+  const { session, state, snapshotsOpen, onSnapshots, snapshotsButton, run, onFullScreen } = props;
   const on = state === "running" || state === "paused";
+  // An autosave is no reason to wait: what is asked for comes after it.
+  const busy = session.activity !== undefined && session.activity.kind !== "autosaving";
+  const suspend = async () => {
+    await suspendMachine(session);
+    goTo("/");
+  };
   return (
     <header className={styles.header}>
       <Button look="quiet" iconOnly aria-label="All machines" onPress={() => goTo("/")}>
@@ -23,36 +45,60 @@ export function MachineToolbar({ session, state, run, onFullScreen }: MachineToo
       </Button>
       <span className={styles.name}>{session.name}</span>
       <Toolbar aria-label="Machine" className={styles.tools ?? ""}>
-        <Button
-          look="quiet"
-          isDisabled={!on}
-          onPress={() => run(() => (state === "paused" ? session.resume() : session.pause()))}
-        >
-          {state === "paused" ? (
+        {state === "paused" ? (
+          <Tool label="Resume" isDisabled={busy} onPress={() => run(() => session.resume())}>
             <Play size={17} aria-hidden="true" />
-          ) : (
+          </Tool>
+        ) : (
+          <Tool label="Pause" isDisabled={!on || busy} onPress={() => run(() => session.pause())}>
             <Pause size={17} aria-hidden="true" />
-          )}
-          <span className={styles.label}>{state === "paused" ? "Resume" : "Pause"}</span>
-        </Button>
-        <Button look="quiet" isDisabled={state === "starting"} onPress={() => run(() => session.reset())}>
+          </Tool>
+        )}
+        <Tool
+          label="Reset"
+          isDisabled={state === "starting" || busy}
+          onPress={() => run(() => session.reset())}
+        >
           <RotateCcw size={17} aria-hidden="true" />
-          <span className={styles.label}>Reset</span>
-        </Button>
-        <Button look="quiet" isDisabled={!on} onPress={() => run(() => session.powerOff())}>
+        </Tool>
+        <Tool label="Power off" isDisabled={!on || busy} onPress={() => run(() => session.powerOff())}>
           <Power size={17} aria-hidden="true" />
-          <span className={styles.label}>Power off</span>
-        </Button>
-        <Button look="quiet" onPress={() => run(onFullScreen)}>
+        </Tool>
+        {session.id && (
+          <Tool label="Suspend" isDisabled={!on || busy} onPress={() => run(suspend)}>
+            <Snowflake size={17} aria-hidden="true" />
+          </Tool>
+        )}
+        <Tool
+          label="Snapshots"
+          isDisabled={state === "starting"}
+          aria-expanded={snapshotsOpen}
+          aria-controls="snapshots"
+          ref={snapshotsButton}
+          onPress={onSnapshots}
+        >
+          <History size={17} aria-hidden="true" />
+        </Tool>
+        <Tool label="Full screen" onPress={() => run(onFullScreen)}>
           <Maximize size={17} aria-hidden="true" />
-          <span className={styles.label}>Full screen</span>
-        </Button>
-        <Button look="quiet" onPress={() => run(() => exportOverlay(session))}>
+        </Tool>
+        <Tool label="Export overlay" onPress={() => run(() => exportOverlay(session))}>
           <Download size={17} aria-hidden="true" />
-          <span className={styles.label}>Export overlay</span>
-        </Button>
+        </Tool>
       </Toolbar>
-      <ThemeButton />
+      <span className={styles.theme}>
+        <ThemeButton />
+      </span>
     </header>
+  );
+}
+
+/** An icon with its name, which narrow windows show to screen readers only. */
+function Tool({ label, children, ...props }: ButtonProps & { label: string; children: ReactNode }) {
+  return (
+    <Button look="quiet" {...props}>
+      {children}
+      <span className={styles.label}>{label}</span>
+    </Button>
   );
 }

@@ -3,16 +3,20 @@ import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
 import { GuestScreen } from "./guest-screen.tsx";
+import { MachineNotices } from "./machine-notices.tsx";
 import { MachineProblem } from "./machine-problem.tsx";
 import { MachineStatus } from "./machine-status.tsx";
 import { MachineToolbar } from "./machine-toolbar.tsx";
 import styles from "./machine-view.module.css";
+import { QuickSnapshots } from "./quick-snapshots.tsx";
 import { useKeyRelease } from "./use-key-release.ts";
 import { usePageTitle } from "./use-page-title.ts";
+import { useSession } from "./use-session.ts";
 import { ViewSwitch } from "./view-switch.tsx";
 
 // The terminal is as large as the rest of the page, and wanted with a machine only.
 const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
+const SnapshotPanel = lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel }));
 
 /** What has the keyboard; undefined when it is the page itself. */
 export type KeyTarget = "screen" | "terminal" | undefined;
@@ -20,12 +24,15 @@ export type KeyTarget = "screen" | "terminal" | undefined;
 /** A machine that is there: its screen, its serial terminal, and what can be done with it. */
 export function MachineView({ session }: { session: MachineSession }) {
   const state = useSessionState(session) ?? "starting";
+  useSession(session);
   const [view, setView] = useState<"screen" | "terminal">("screen");
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
+  const [snapshotsOpen, setSnapshotsOpen] = useState(false);
   const page = useRef<HTMLDivElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
+  const snapshotsButton = useRef<HTMLButtonElement>(null);
   const lastKeys = useRef<"screen" | "terminal">("screen");
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
@@ -36,10 +43,16 @@ export function MachineView({ session }: { session: MachineSession }) {
   };
   const run = (action: () => Promise<unknown>) => {
     setFailure(undefined);
-    // What stopped the machine is shown by its state; the rest is said here.
-    action().catch((error: unknown) => {
-      if (session.state !== "error") setFailure(error instanceof Error ? error.message : String(error));
+    // What stopped the machine is shown by its state, and what was called off is known; the rest is said here.
+    action().catch((error: Error & { code?: string }) => {
+      if (session.state !== "error" && error.code !== "CANCELLED") setFailure(error.message);
     });
+  };
+  const showSnapshots = (open: boolean) => {
+    // Beside the snapshots there may be room for one of the two: the one that was in use.
+    if (open) setView(lastKeys.current);
+    else snapshotsButton.current?.focus();
+    setSnapshotsOpen(open);
   };
 
   return (
@@ -47,39 +60,46 @@ export function MachineView({ session }: { session: MachineSession }) {
       <MachineToolbar
         session={session}
         state={state}
+        snapshotsOpen={snapshotsOpen}
+        onSnapshots={() => showSnapshots(!snapshotsOpen)}
+        snapshotsButton={snapshotsButton}
         run={run}
         onFullScreen={async () => {
           const panel = lastKeys.current === "terminal" ? terminal : screen;
           await panel.current?.requestFullscreen();
         }}
       />
-      <main className={styles.main}>
-        <h1 className="visually-hidden">{session.name}</h1>
-        {session.notes.map((note) => (
-          <Notice key={note} tone="neutral">
-            {note}
-          </Notice>
-        ))}
-        {failure && <Notice tone="danger">{failure}</Notice>}
-        <MachineProblem session={session} state={state} run={run} />
-        <ViewSwitch
-          view={view}
-          onChange={(next) => {
-            setView(next);
-            lastKeys.current = next;
-          }}
-        />
-        <div className={styles.panels} data-view={view}>
-          <section className={styles.screen} aria-label="Screen" ref={screen}>
-            <GuestScreen session={session} onKeys={(on) => keysGoTo(on ? "screen" : undefined)} />
-          </section>
-          <section className={styles.terminal} aria-label="Serial terminal" ref={terminal}>
-            <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
-              <SerialTerminal session={session} onKeys={(on) => keysGoTo(on ? "terminal" : undefined)} />
-            </Suspense>
-          </section>
-        </div>
-      </main>
+      <div className={styles.body}>
+        <main className={styles.main}>
+          <h1 className="visually-hidden">{session.name}</h1>
+          {failure && <Notice tone="danger">{failure}</Notice>}
+          <MachineNotices session={session} />
+          <MachineProblem session={session} state={state} run={run} />
+          <ViewSwitch
+            view={view}
+            onChange={(next) => {
+              setView(next);
+              lastKeys.current = next;
+            }}
+          />
+          <div className={styles.panels} data-view={view}>
+            <section className={styles.screen} aria-label="Screen" ref={screen}>
+              <GuestScreen session={session} onKeys={(on) => keysGoTo(on ? "screen" : undefined)} />
+            </section>
+            <section className={styles.terminal} aria-label="Serial terminal" ref={terminal}>
+              <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
+                <SerialTerminal session={session} onKeys={(on) => keysGoTo(on ? "terminal" : undefined)} />
+              </Suspense>
+            </section>
+          </div>
+        </main>
+        {snapshotsOpen && (
+          <Suspense fallback={null}>
+            <SnapshotPanel session={session} state={state} onClose={() => showSnapshots(false)} />
+          </Suspense>
+        )}
+        <QuickSnapshots session={session} state={state} run={run} panelOpen={snapshotsOpen} />
+      </div>
       <MachineStatus session={session} state={state} keys={keys} />
     </div>
   );

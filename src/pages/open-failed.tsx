@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import type { ByreError, ByreErrorCode } from "../../disk/index.ts";
 import { Button } from "../components/button.tsx";
+import { Buttons } from "../components/buttons.tsx";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
 import { library } from "../library/library.ts";
@@ -25,6 +26,9 @@ const PASSING: readonly ByreErrorCode[] = [
   "CANCELLED",
 ];
 
+/** Errors of a saved state, behind which there is a disk that can be booted. */
+const STATE_ERRORS: readonly ByreErrorCode[] = ["STATE_INVALID", "STATE_MISMATCH", "UNSUPPORTED_VERSION"];
+
 export interface OpenFailedProps {
   request: OpenRequest | undefined;
   error: ByreError;
@@ -35,6 +39,7 @@ export function OpenFailed({ request, error }: OpenFailedProps) {
   const title = useRequestTitle(request);
   usePageTitle(`${title} - Byre`);
   const kept = useKeptMachine(request);
+  const bootable = request && !request.diskOnly && STATE_ERRORS.includes(error.code);
   const retry = request && request.kind !== "files" && PASSING.includes(error.code);
   return (
     <PageFrame title={`Could not start ${title}`}>
@@ -42,16 +47,22 @@ export function OpenFailed({ request, error }: OpenFailedProps) {
         <p>{error.message}</p>
       </Notice>
       {kept && error.code === "FILE_CHANGED" && <BaseChanged record={kept} request={request} />}
-      <div>
+      {bootable && (
+        <p>Its disk can be booted as it was at that moment. The programs that ran then are not running.</p>
+      )}
+      <Buttons>
+        {bootable && (
+          <Button look="primary" onPress={() => opener.open({ ...request, diskOnly: true }).catch(() => {})}>
+            Boot its disk instead
+          </Button>
+        )}
         {retry && (
-          <>
-            <Button look="primary" onPress={() => opener.open(request).catch(() => {})}>
-              Try again
-            </Button>{" "}
-          </>
+          <Button look="primary" onPress={() => opener.open(request).catch(() => {})}>
+            Try again
+          </Button>
         )}
         <Button onPress={() => goTo("/")}>All machines</Button>
-      </div>
+      </Buttons>
     </PageFrame>
   );
 }
@@ -88,12 +99,12 @@ function BaseChanged({ record, request }: { record: MachineRecord; request: Open
           <p>Everything written on it is gone then; it starts on the new {record.base.name}.</p>
         </Notice>
       ) : (
-        <div>
-          <Button onPress={() => exportMachine(record).catch(show)}>Export overlay</Button>{" "}
+        <Buttons>
+          <Button onPress={() => exportMachine(record).catch(show)}>Export overlay</Button>
           <Button look="danger" onPress={() => setSure(true)}>
             Reset to the new base
           </Button>
-        </div>
+        </Buttons>
       )}
       {failed && <Notice tone="danger">{failed}</Notice>}
     </>

@@ -38,9 +38,21 @@ function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
       "aria-label",
       "Serial terminal. Keys go to the guest; Control Alt G leaves it.",
     );
-    terminal.write(session.serial.text());
+    // What was printed before may hold questions to the terminal that were answered then: not again.
+    let replaying = 0;
+    const replay = (text: string) => {
+      replaying++;
+      terminal.write(text, () => replaying--);
+    };
+    replay(session.serial.text());
     const endOutput = session.serial.onOutput((text) => terminal.write(text));
-    terminal.onData((text) => session.serial.send(text));
+    const endResets = session.serial.onReset((text) => {
+      terminal.reset();
+      replay(text);
+    });
+    terminal.onData((text) => {
+      if (replaying === 0) session.serial.send(text);
+    });
     const focused = () => keysListener.current(true);
     const blurred = () => keysListener.current(false);
     terminal.textarea?.addEventListener("focus", focused);
@@ -51,6 +63,7 @@ function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
     return () => {
       resized.disconnect();
       endOutput();
+      endResets();
       terminal.dispose();
     };
   }, [session]);

@@ -8,7 +8,7 @@ export interface ViewSwitchProps {
   onChange: (view: "screen" | "terminal") => void;
 }
 
-/** On windows too narrow for both: which of the two is shown. Wide ones show both, and not this. */
+/** Where there is no room for both: which of the two is shown. With room both are, and this is not. */
 export function ViewSwitch({ view, onChange }: ViewSwitchProps) {
   return (
     <ToggleButtonGroup

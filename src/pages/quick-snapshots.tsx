@@ -1,0 +1,96 @@
+import { useEffect, useRef, useState } from "react";
+import { Notice } from "../components/notice.tsx";
+import type { MachineSession, SavedState } from "../open/machine-session.ts";
+import { ActivityProgress } from "./activity-progress.tsx";
+import styles from "./quick-snapshots.module.css";
+import { RestoreQuestion } from "./restore-question.tsx";
+import { QUICK_NAME } from "./snapshot-names.ts";
+import { SNAPSHOT_KEYS, useSnapshotKeys } from "./use-snapshot-keys.ts";
+
+export interface QuickSnapshotsProps {
+  session: MachineSession;
+  state: MachineSession["state"];
+  /** Whether the snapshots are shown, which tell of what is going on themselves. */
+  panelOpen: boolean;
+  run: (action: () => Promise<unknown>) => void;
+}
+
+/** How long a line that needs no answer stays. Long enough to be read, over the guest's screen. */
+const STAYS_MS = 4000;
+
+/**
+ * Quick save and quick restore by key, and a card over the screen that tells of what is being saved or
+ * restored: over it, since a line that comes and goes would make the guest's screen larger and smaller.
+ */
+export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshotsProps) {
+  const [asking, setAsking] = useState<SavedState>();
+  const [said, setSaid] = useState<string>();
+  const card = useRef<HTMLDivElement>(null);
+  const before = useRef<HTMLElement | null>(null);
+  const { activity } = session;
+
+  useEffect(() => {
+    if (!said) return;
+    const timer = setTimeout(() => setSaid(undefined), STAYS_MS);
+    return () => clearTimeout(timer);
+  }, [said]);
+
+  const on = state === "running" || state === "paused";
+  const onSave = () => {
+    // One at a time: who keeps the keys down or is impatient wants one save.
+    if (activity && activity.kind !== "autosaving") return;
+    if (!on) return setSaid("Only a machine that is on can be saved.");
+    run(async () => {
+      await session.save(QUICK_NAME);
+      setSaid(`Saved. ${SNAPSHOT_KEYS.restore} comes back to here.`);
+    });
+  };
+  const onRestore = () => {
+    if (activity && activity.kind !== "autosaving") return;
+    if (asking) {
+      // The same keys again are the answer.
+      card.current?.querySelector("button")?.click();
+      return;
+    }
+    const quick = session.snapshots().findLast(({ name }) => name === QUICK_NAME);
+    if (!quick) return setSaid(`There is no quick save yet. ${SNAPSHOT_KEYS.save} makes one.`);
+    before.current = document.activeElement instanceof HTMLElement ? document.activeElement : null;
+    setSaid(undefined);
+    setAsking(quick);
+  };
+  useSnapshotKeys({ onSave, onRestore });
+
+  const answered = () => {
+    setAsking(undefined);
+    // Back to the guest, if its keys were there.
+    before.current?.focus({ preventScroll: true });
+  };
+  const shownActivity = activity && activity.kind !== "autosaving" && !panelOpen ? activity : undefined;
+  return (
+    <div className={styles.place}>
+      {shownActivity && (
+        <div className={styles.card}>
+          <ActivityProgress activity={shownActivity} machineName={session.name} />
+        </div>
+      )}
+      {asking && (
+        // Not shown while it is done: then the card above says how far it is.
+        <div
+          className={styles.card}
+          role="alertdialog"
+          aria-label="Quick restore"
+          hidden={activity !== undefined && activity.kind !== "autosaving"}
+          ref={card}
+          onKeyDown={(event) => event.key === "Escape" && answered()}
+        >
+          <RestoreQuestion session={session} state={state} snapshot={asking} onEnd={answered} />
+        </div>
+      )}
+      {said && !asking && !shownActivity && (
+        <div className={styles.card}>
+          <Notice tone="neutral">{said}</Notice>
+        </div>
+      )}
+    </div>
+  );
+}

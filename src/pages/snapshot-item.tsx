@@ -1,0 +1,206 @@
+import { Copy, Ellipsis, Pencil, Power, Trash2, Undo2 } from "lucide-react";
+import { useRef, useState } from "react";
+import { Button } from "../components/button.tsx";
+import { formatBytes } from "../components/format.ts";
+import { Notice } from "../components/notice.tsx";
+import { goTo } from "../components/page-location.ts";
+import { TimeAgo } from "../components/time-ago.tsx";
+import type { MachineSession } from "../open/machine-session.ts";
+import { RestoreQuestion } from "./restore-question.tsx";
+import { SnapshotEditForm } from "./snapshot-edit-form.tsx";
+import styles from "./snapshot-item.module.css";
+import { meaningOf, shownName } from "./snapshot-names.ts";
+import { SnapshotPicture } from "./snapshot-picture.tsx";
+import type { SnapshotListing } from "./use-snapshots.ts";
+
+type Mode =
+  | { kind: "rest" | "more" | "edit" | "delete" | "restore" }
+  | { kind: "working"; words: string }
+  | { kind: "made"; machineId: string }
+  | { kind: "failed"; message: string; code: string };
+
+export interface SnapshotItemProps extends SnapshotListing {
+  session: MachineSession;
+  state: MachineSession["state"];
+  /** The focus was in an item that is gone. */
+  onGone: () => void;
+}
+
+/** One snapshot of the list, and what can be done with it. */
+export function SnapshotItem({ session, state, snapshot, description, failure, onGone }: SnapshotItemProps) {
+  const [mode, setMode] = useState<Mode>({ kind: "rest" });
+  const more = useRef<HTMLButtonElement>(null);
+  const name = shownName(snapshot);
+  const busy = mode.kind === "working" || session.activity !== undefined;
+  const meaning = meaningOf(snapshot.name);
+  const diskOnly = description?.problem !== undefined;
+
+  const rest = () => {
+    setMode({ kind: "rest" });
+    more.current?.focus();
+  };
+  const run = async (words: string, action: () => Promise<Mode>) => {
+    setMode({ kind: "working", words });
+    try {
+      setMode(await action());
+    } catch (error) {
+      const { message, code = "INTERNAL" } = error as Error & { code?: string };
+      setMode(code === "CANCELLED" ? { kind: "rest" } : { kind: "failed", message, code });
+    }
+  };
+  const remove = () =>
+    run(`Deleting ${name}.`, async () => {
+      await session.deleteSnapshot(snapshot.id);
+      onGone();
+      return { kind: "rest" };
+    });
+  const makeMachine = () =>
+    run(`Making a machine from ${name}.`, async () => ({
+      kind: "made",
+      machineId: await session.startFromSnapshot(snapshot.id),
+    }));
+
+  return (
+    <li className={styles.item}>
+      <div className={styles.main}>
+        <SnapshotPicture thumbnail={description?.thumbnail} />
+        <div className={styles.text}>
+          <h3 className={styles.name}>{name}</h3>
+          <p className={styles.facts}>
+            <TimeAgo time={snapshot.savedAt} />
+            {meaning && <span>{meaning}</span>}
+          </p>
+          {description && (
+            <p className={styles.facts}>
+              <span>{formatBytes(description.ownBytes)} its own</span>
+              <span>{formatBytes(description.sharedBytes)} shared</span>
+            </p>
+          )}
+          {description?.hasState === false && (
+            <p className={styles.facts}>its disk alone: restoring boots it</p>
+          )}
+        </div>
+      </div>
+      {description?.description && mode.kind !== "edit" && (
+        <p className={styles.description}>{description.description}</p>
+      )}
+      {failure && (
+        <Notice tone="caution" title="Not all of it can be read">
+          <p>{failure}</p>
+        </Notice>
+      )}
+      {description?.problem && (
+        <Notice tone="caution" title="Its memory cannot be restored" code={description.problem.code}>
+          <p>{description.problem.message}</p>
+        </Notice>
+      )}
+
+      {mode.kind === "edit" ? (
+        <SnapshotEditForm
+          name={snapshot.name}
+          // A snapshot without a machine's state has no place for one.
+          description={description?.hasState && !description.problem ? description.description : undefined}
+          onDone={(change) =>
+            run(`Changing ${name}.`, async () => {
+              await session.editSnapshot(snapshot.id, change);
+              more.current?.focus();
+              return { kind: "rest" };
+            })
+          }
+          onCancel={rest}
+        />
+      ) : (
+        <div className={styles.actions}>
+          <Button
+            isDisabled={busy}
+            aria-label={diskOnly ? `Boot its disk instead: ${name}` : `Restore ${name}`}
+            onPress={() => setMode({ kind: "restore" })}
+          >
+            {diskOnly ? <Power size={16} aria-hidden="true" /> : <Undo2 size={16} aria-hidden="true" />}
+            {diskOnly ? "Boot its disk instead" : "Restore"}
+          </Button>
+          <Button
+            look="quiet"
+            iconOnly
+            ref={more}
+            isDisabled={mode.kind === "working"}
+            aria-label={`${name}: more`}
+            aria-expanded={mode.kind === "more"}
+            onPress={() => setMode({ kind: mode.kind === "rest" ? "more" : "rest" })}
+          >
+            <Ellipsis size={18} aria-hidden="true" />
+          </Button>
+        </div>
+      )}
+
+      {mode.kind === "more" && (
+        <div className={styles.more}>
+          <Button look="quiet" isDisabled={busy} onPress={() => setMode({ kind: "edit" })}>
+            <Pencil size={16} aria-hidden="true" />
+            Rename or describe
+          </Button>
+          {session.id && (
+            <Button look="quiet" isDisabled={busy} onPress={makeMachine}>
+              <Copy size={16} aria-hidden="true" />
+              New machine from here
+            </Button>
+          )}
+          <Button look="quiet" isDisabled={busy} onPress={() => setMode({ kind: "delete" })}>
+            <Trash2 size={16} aria-hidden="true" />
+            Delete
+          </Button>
+        </div>
+      )}
+      {mode.kind === "restore" && (
+        <RestoreQuestion
+          session={session}
+          state={state}
+          snapshot={snapshot}
+          diskOnly={diskOnly}
+          offerSave
+          onEnd={rest}
+        />
+      )}
+      {mode.kind === "delete" && (
+        <Notice
+          tone="caution"
+          title={`Delete ${name}?`}
+          actions={
+            <>
+              <Button look="danger" autoFocus onPress={remove}>
+                Delete
+              </Button>
+              <Button onPress={rest}>Keep</Button>
+            </>
+          }
+        >
+          <p>
+            {description ? `Frees ${formatBytes(description.ownBytes)}. ` : ""}
+            The machine as it is now stays as it is.
+          </p>
+        </Notice>
+      )}
+      {mode.kind === "working" && <Notice tone="neutral">{mode.words}</Notice>}
+      {mode.kind === "made" && (
+        <Notice
+          tone="neutral"
+          actions={
+            <>
+              <Button onPress={() => goTo(`/machine/${mode.machineId}`)}>Go to it</Button>
+              <Button look="quiet" onPress={rest}>
+                Stay here
+              </Button>
+            </>
+          }
+        >
+          <p>A new machine stands at this moment. It is in the list of all machines.</p>
+        </Notice>
+      )}
+      {mode.kind === "failed" && (
+        <Notice tone="danger" code={mode.code} actions={<Button onPress={rest}>Understood</Button>}>
+          <p>{mode.message}</p>
+        </Notice>
+      )}
+    </li>
+  );
+}

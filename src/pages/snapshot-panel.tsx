@@ -1,0 +1,98 @@
+import { X } from "lucide-react";
+import { useEffect, useRef } from "react";
+import { Button } from "../components/button.tsx";
+import type { MachineSession } from "../open/machine-session.ts";
+import { AutosaveChoice } from "./autosave-choice.tsx";
+import { SnapshotExport } from "./snapshot-export.tsx";
+import { SnapshotItem } from "./snapshot-item.tsx";
+import styles from "./snapshot-panel.module.css";
+import { SnapshotSaveForm } from "./snapshot-save-form.tsx";
+import { SNAPSHOT_KEYS } from "./use-snapshot-keys.ts";
+import { useSnapshots } from "./use-snapshots.ts";
+
+export interface SnapshotPanelProps {
+  session: MachineSession;
+  state: MachineSession["state"];
+  onClose: () => void;
+}
+
+/** Moments of a machine's life, kept in its own disk image: what there are, and what can be done with them. */
+export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
+  const list = useSnapshots(session);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const focusHeading = () => heading.current?.focus();
+  useEffect(focusHeading, []);
+  return (
+    <aside
+      id="snapshots"
+      className={styles.panel}
+      aria-labelledby="snapshots-title"
+      onKeyDown={(event) => event.key === "Escape" && !event.defaultPrevented && onClose()}
+    >
+      <div className={styles.head}>
+        <h2 id="snapshots-title" className={styles.title} tabIndex={-1} ref={heading}>
+          Snapshots
+        </h2>
+        <Button look="quiet" iconOnly aria-label="Close the snapshots" onPress={onClose}>
+          <X size={18} aria-hidden="true" />
+        </Button>
+      </div>
+      <div className={styles.body}>
+        <SnapshotSaveForm session={session} state={state} taken={list?.map(nameOf) ?? []} />
+        {list?.length === 0 && (
+          <div className={styles.empty}>
+            <p className={styles.emptyTitle}>None yet</p>
+            <p>
+              A snapshot is the whole machine as it is at a moment: its disk, its memory, every program that
+              runs. Save one before you try something. Restore it, and it never happened.
+            </p>
+          </div>
+        )}
+        {list && list.length > 0 && (
+          <>
+            <ul className={styles.list}>
+              {list.map((listing) => (
+                <SnapshotItem
+                  key={listing.snapshot.id}
+                  session={session}
+                  state={state}
+                  onGone={focusHeading}
+                  {...listing}
+                />
+              ))}
+            </ul>
+            <p className={styles.hint}>
+              Deleting a snapshot frees what is its own. The rest it shares with the machine or other
+              snapshots.
+            </p>
+          </>
+        )}
+        {session.autosaveMinutes !== undefined && <AutosaveChoice session={session} />}
+        <SnapshotExport session={session} hasSnapshots={list !== undefined && list.length > 0} />
+        <section className={styles.section} aria-labelledby="snapshots-keys">
+          <h3 id="snapshots-keys" className={styles.sectionTitle}>
+            Keys
+          </h3>
+          <dl className={styles.keys}>
+            <dt>
+              <kbd>{SNAPSHOT_KEYS.save}</kbd>
+            </dt>
+            <dd>quick save</dd>
+            <dt>
+              <kbd>{SNAPSHOT_KEYS.restore}</kbd>
+            </dt>
+            <dd>back to the quick save</dd>
+            <dt>
+              <kbd>Ctrl-Alt-G</kbd>
+            </dt>
+            <dd>keys from the machine to this page</dd>
+          </dl>
+        </section>
+      </div>
+    </aside>
+  );
+}
+
+function nameOf({ snapshot }: { snapshot: { name: string } }): string {
+  return snapshot.name;
+}
