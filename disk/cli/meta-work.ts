@@ -5,6 +5,7 @@ import { checkMetadataKey, type Metadata } from "../appliance/metadata.ts";
 import type { BlockFile } from "../block-file.ts";
 import { ExitCode, ExitError } from "./exit.ts";
 import { parseImageSpec, requestedFormat } from "./image-spec.ts";
+import { inOneLine } from "./one-line.ts";
 import { openFileSpec } from "./open-file.ts";
 import type { OpenImageOptions } from "./open-image.ts";
 import { type Out, warningsTo } from "./out.ts";
@@ -201,12 +202,4 @@ function parseImport(text: string, label: string): Map<string, string> {
     pairs.set(key, item);
   }
   return pairs;
-}
-
-/** Escapes line ends, control characters, and marks that turn the direction of writing. */
-function inOneLine(value: string): string {
-  return value.replace(/[\\\p{Cc}\p{Zl}\p{Zp}]|(?!\u200d)\p{Cf}/gu, (character) => {
-    const short = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" }[character];
-    return short ?? `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
 }

@@ -14,7 +14,11 @@ import { probeFormat } from "./probe-format.ts";
 import { readHeader, readSnapshots } from "./read-header.ts";
 import { snapshotList } from "./snapshot-list.ts";
 
+/** Prints what is known of an image's snapshots. For the floors above, which know what is in them. */
+export type ShowDetails = (spec: string, options: OpenImageOptions, out: Out) => Promise<void>;
+
 interface SnapshotValues {
+  readonly details?: boolean;
   readonly list?: boolean;
   readonly apply?: string;
   readonly create?: string;
@@ -29,7 +33,8 @@ interface SnapshotChange {
   readonly name: string;
 }
 
-export function createCommand(out: Out): Command {
+/** @param showDetails what `--details` does; there is no such option without it. */
+export function createCommand(out: Out, showDetails?: ShowDetails): Command {
   const command = new Command("snapshot")
     .description("Lists, makes, goes back to, or drops what an image keeps of its disk at other times.")
     .argument("<file>", "the image")
@@ -41,6 +46,7 @@ export function createCommand(out: Out): Command {
     )
     .option("-d, --delete <snapshot>", "drop the snapshot of this name")
     .option("-q, --quiet", "taken as qemu-img's: there is nothing it would say");
+  if (showDetails) command.option("--details", "list what each takes, and what machine is saved in it");
   return addImageOptions(command)
     .addHelpText(
       "after",
@@ -54,7 +60,11 @@ export function createCommand(out: Out): Command {
       ),
     )
     .action(async (file: string, values: ImageOptionValues & SnapshotValues) => {
-      await snapshot(file, actionOf(values), imageOptionsOf(values), out);
+      const action = actionOf(values);
+      if (!values.details || !showDetails) return await snapshot(file, action, imageOptionsOf(values), out);
+      if (action.do !== "nothing")
+        throw new ExitError(ExitCode.FAILED, "--details stands alone, without '-l', '-a', '-c', '-d'");
+      await showDetails(file, imageOptionsOf(values), out);
     });
 }
 
