@@ -21,8 +21,9 @@ export const RESERVED_KEYS: Readonly<Record<string, ReservedKey>> = {
   "appliance.icon": {
     meaning: "its picture",
     form: {
-      pattern: /^data:image\/(png|webp|jpeg|svg\+xml);base64,[A-Za-z0-9+/=]+$/,
-      words: "a base64 data: URL of an image",
+      // No SVG: it is a document that can run scripts and load more.
+      pattern: /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+$/,
+      words: "a base64 data: URL of a PNG, JPEG, WebP or GIF image",
     },
   },
   "appliance.license": { meaning: "its licence, by SPDX identifier or in full" },
