@@ -1,4 +1,3 @@
-import type { BrowserContext, Page } from "@playwright/test";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import {
   answerAfter,
@@ -6,8 +5,10 @@ import {
   expect,
   hex,
   machines,
+  narrowQuota,
   openLink,
   pick,
+  storedFiles,
   tell,
   test,
   waitForSerial,
@@ -265,38 +266,4 @@ const CLUSTERS = Array.from({ length: 40 }, (_, index) => 2048 + (index * 65536)
 /** The tiny guest's commands that write a sector into each of them. */
 function fillClusters(byte: string): string {
   return CLUSTERS.map((sector) => `W${hex(sector)}${byte}`).join("");
-}
-
-/**
- * Leaves the page's site room for a machine and little more. Chromium remembers for a while how much room
- * there was, so this comes before the page.
- */
-async function narrowQuota(page: Page, context: BrowserContext): Promise<() => Promise<void>> {
-  await page.goto("/icon.svg");
-  const devtools = await context.newCDPSession(page);
-  const { origin } = new URL(page.url());
-  await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1.5 * MIB });
-  return async () => {
-    await devtools.send("Storage.overrideQuotaForOrigin", { origin });
-  };
-}
-
-/** How many files the block store holds, whoever owns them. */
-function storedFiles(page: Page): Promise<number> {
-  return page.evaluate(
-    () =>
-      new Promise<number>((resolve, reject) => {
-        const opening = indexedDB.open("byre-blocks");
-        opening.onerror = () => reject(opening.error);
-        opening.onsuccess = () => {
-          const database = opening.result;
-          if (!database.objectStoreNames.contains("files")) return resolve(0);
-          const counting = database.transaction("files").objectStore("files").count();
-          counting.onsuccess = () => {
-            database.close();
-            resolve(counting.result);
-          };
-        };
-      }),
-  );
 }

@@ -1,4 +1,4 @@
-import { test as base, expect, type Page } from "@playwright/test";
+import { type BrowserContext, test as base, expect, type Page } from "@playwright/test";
 import type { MachineSummary, PageApi } from "../src/page-api.ts";
 import { type ImageServer, startImageServer } from "./image-server.ts";
 
@@ -102,4 +102,57 @@ export async function answerAfter(page: Page, length: number, lines = 1): Promis
 /** Eight upper-case digits, as the tiny guest reads numbers. */
 export function hex(value: number, digits = 8): string {
   return value.toString(16).toUpperCase().padStart(digits, "0");
+}
+
+/**
+ * Leaves the page's site room for a machine and little more. Chromium remembers for a while how much room
+ * there was, so this comes before the page.
+ */
+export async function narrowQuota(page: Page, context: BrowserContext): Promise<() => Promise<void>> {
+  await page.goto("/icon.svg");
+  const devtools = await context.newCDPSession(page);
+  const { origin } = new URL(page.url());
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1.5 * 1024 * 1024 });
+  return async () => {
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin });
+  };
+}
+
+/** How many files the block store holds, whoever owns them. */
+export function storedFiles(page: Page): Promise<number> {
+  return page.evaluate(
+    () =>
+      new Promise<number>((resolve, reject) => {
+        const opening = indexedDB.open("byre-blocks");
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const database = opening.result;
+          if (!database.objectStoreNames.contains("files")) return resolve(0);
+          const counting = database.transaction("files").objectStore("files").count();
+          counting.onsuccess = () => {
+            database.close();
+            resolve(counting.result);
+          };
+        };
+      }),
+  );
+}
+
+/** The bytes of the open machine's disk, as a person would download it. */
+export async function exportedDisk(
+  page: Page,
+  options: { snapshots?: boolean } = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const base64 = await page.evaluate(async (how) => {
+    const blob = await window.byre.machine?.exportDisk(how);
+    if (!blob) throw new Error("no machine is open");
+    const url = await new Promise<string>((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(String(reader.result));
+      reader.onerror = () => reject(reader.error);
+      reader.readAsDataURL(blob);
+    });
+    return url.slice(url.indexOf(",") + 1);
+  }, options);
+  return new Uint8Array(Buffer.from(base64, "base64"));
 }

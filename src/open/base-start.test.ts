@@ -12,7 +12,10 @@ async function base(snapshots: string[], says?: string) {
   for (const name of snapshots) await device.createSnapshot({ name });
   await device.resize(2 * MIB);
   if (says !== undefined) {
-    const metadata = new Map([["machine.snapshot", says]]);
+    const metadata = new Map([
+      ["machine.snapshot", says],
+      ["appliance.name", "Base"],
+    ]);
     await device.changeHeader({
       extensions: (others) => withMetadata(device.header, others, metadata, device.name),
     });
@@ -23,13 +26,19 @@ async function base(snapshots: string[], says?: string) {
 
 it("takes the base as it is where nobody names a snapshot", async () => {
   const file = await base(["ready"]);
-  expect(await lookForStart(file, {})).toEqual({ snapshot: undefined, sizeBytes: 2 * MIB, notes: [] });
+  expect(await lookForStart(file, {})).toEqual({
+    snapshot: undefined,
+    applianceName: undefined,
+    sizeBytes: 2 * MIB,
+    notes: [],
+  });
 });
 
 it("takes the snapshot that the image names, with the size it has there", async () => {
   const file = await base(["other", "ready"], "ready");
   expect(await lookForStart(file, {})).toEqual({
     snapshot: { id: "2", name: "ready" },
+    applianceName: "Base",
     sizeBytes: MIB,
     notes: [],
   });
@@ -59,6 +68,7 @@ it("runs an image that names a snapshot which it does not have, and says so", as
   const file = await base(["ready"], "gone");
   expect(await lookForStart(file, {})).toEqual({
     snapshot: undefined,
+    applianceName: "Base",
     sizeBytes: 2 * MIB,
     notes: ['base.qcow2 says to start from its saved state "gone", which it does not have.'],
   });

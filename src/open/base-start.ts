@@ -16,6 +16,8 @@ export interface StartWish {
 export interface BaseStart {
   /** Undefined: the base as it is. */
   readonly snapshot: BaseSnapshot | undefined;
+  /** What the image says it is called; text from a stranger. */
+  readonly applianceName: string | undefined;
   /** Virtual size of the base there, in bytes. */
   readonly sizeBytes: number;
   /** What was asked for and is not done, in words. */
@@ -34,8 +36,15 @@ export interface BaseStart {
 export async function lookForStart(base: BlockFile, wish: StartWish): Promise<BaseStart> {
   const image = await openQcow2(lent(base), { writable: false, backing: "none" });
   try {
-    const asItIs = (...notes: string[]) => ({ snapshot: undefined, sizeBytes: image.sizeBytes, notes });
-    const wanted = wish.snapshot ?? ownStart(image);
+    const said = metadataIn(image);
+    const applianceName = said.get("appliance.name");
+    const asItIs = (...notes: string[]) => ({
+      snapshot: undefined,
+      applianceName,
+      sizeBytes: image.sizeBytes,
+      notes,
+    });
+    const wanted = wish.snapshot ?? said.get("machine.snapshot");
     if (wanted === undefined) return asItIs();
     const found = find(image, wanted);
     if (!found && wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
@@ -54,18 +63,23 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
         );
       }
     }
-    return { snapshot: { id, name, ...(diskOnly && { diskOnly }) }, sizeBytes: diskBytes, notes };
+    return {
+      snapshot: { id, name, ...(diskOnly && { diskOnly }) },
+      applianceName,
+      sizeBytes: diskBytes,
+      notes,
+    };
   } finally {
     await image.close();
   }
 }
 
-/** What the image itself says to start from. What it says of itself badly is no reason not to run it. */
-function ownStart(image: Qcow2Device): string | undefined {
+/** What the image says of itself. What it says badly is no reason not to run it. */
+function metadataIn(image: Qcow2Device): ReadonlyMap<string, string> {
   try {
-    return metadataOf(image.header, image.name).get("machine.snapshot");
+    return metadataOf(image.header, image.name);
   } catch (error) {
-    if (error instanceof ByreError && error.code === "METADATA_INVALID") return undefined;
+    if (error instanceof ByreError && error.code === "METADATA_INVALID") return new Map();
     throw error;
   }
 }
@@ -104,6 +118,7 @@ function lent(file: BlockFile): BlockFile {
     canWriteNow: () => false,
     write: readOnly,
     truncate: readOnly,
+    forget: readOnly,
     flush: async () => {},
     close: async () => {},
   };

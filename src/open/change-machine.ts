@@ -34,7 +34,7 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
         record.base.source.kind === "url"
           ? linkedChain(record.base.source.url, options)
           : pinnedChain(pinsOf(record), options);
-      const disk = await makeStoredDisk(chain, record.name, { snapshot: record.baseSnapshot?.name });
+      const disk = await makeStoredDisk(chain, () => record.name, { snapshot: record.baseSnapshot?.name });
       await disk.device.close();
       const [base = record.base, ...behindBase] = chain.pinned();
       await library.update(id, {

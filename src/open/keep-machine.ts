@@ -5,6 +5,7 @@ import { library } from "../library/library.ts";
 import {
   type BaseSnapshot,
   type MachineRecord,
+  machineName,
   nameForMachine,
   newId,
   type PinnedFile,
@@ -103,18 +104,20 @@ export async function makeFromFiles(
  * Makes a machine: an overlay over a base, and a record for it. The record is the last to be kept, when the
  * machine has started, so that a bad image leaves nothing behind.
  *
- * @param baseName the machine is called this, or this and a number.
+ * @param fileName the machine is called what its image says, or this, and perhaps a number.
  * @throws ByreError what is wrong with the base. Call it inside `whileMakingFiles`, until the record is kept.
  */
-export async function makeKept(chain: BaseChain, baseName: string, wish: StartWish): Promise<OpenedDisk> {
+export async function makeKept(chain: BaseChain, fileName: string, wish: StartWish): Promise<OpenedDisk> {
   const id = newId();
-  const name = nameForMachine(
-    baseName,
-    (await library.list()).map((record) => record.name),
-  );
-  const lock = await lockMachine(id, name);
+  const taken = (await library.list()).map((record) => record.name);
+  const lock = await lockMachine(id, fileName);
   try {
-    const disk = await makeStoredDisk(chain, name, wish);
+    const disk = await makeStoredDisk(
+      chain,
+      (applianceName = "") => nameForMachine(machineName(applianceName) || fileName, taken),
+      wish,
+    );
+    const { name } = disk;
     const pins = chain.pinned();
     const [base, ...behindBase] = pins;
     if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
@@ -145,8 +148,17 @@ export async function makeKept(chain: BaseChain, baseName: string, wish: StartWi
 }
 
 /** Makes a machine that is gone with the page. */
-export async function makeThrowAway(chain: BaseChain, name: string, wish: StartWish): Promise<OpenedDisk> {
-  const disk = await makeThrowAwayDisk(chain, name, wish);
+export async function makeThrowAway(
+  chain: BaseChain,
+  fileName: string,
+  wish: StartWish,
+): Promise<OpenedDisk> {
+  const disk = await makeThrowAwayDisk(
+    chain,
+    (applianceName = "") => machineName(applianceName) || fileName,
+    wish,
+  );
+  const { name } = disk;
   const { snapshot: baseSnapshot, notes } = disk.start;
   return {
     disk,

@@ -25,7 +25,12 @@ export interface MachineDisk<Overlay extends BlockFile = BlockFile> {
 /** A disk that was just made, and what its base had to say to that. */
 export interface MadeDisk<Overlay extends BlockFile = BlockFile> extends MachineDisk<Overlay> {
   readonly start: BaseStart;
+  /** What the machine is called. */
+  readonly name: string;
 }
+
+/** Finds a name for a machine, of what its image says it is called. */
+export type NameMachine = (applianceName: string | undefined) => string;
 
 /** Virtual sizes are whole sectors. */
 const SECTOR_BYTES = 512;
@@ -66,14 +71,14 @@ export async function openMachineDisk(
  */
 export async function makeStoredDisk(
   chain: BaseChain,
-  name: string,
+  nameMachine: NameMachine,
   wish: StartWish,
 ): Promise<MadeDisk<IndexedDbFile>> {
   const fileId = newId();
-  const createFile = async () =>
-    openIndexedDbFile({ database: await blockStore(), fileId, name: overlayName(name), create: true });
+  const createFile = async (name: string) =>
+    openIndexedDbFile({ database: await blockStore(), fileId, name, create: true });
   try {
-    return await makeDisk(chain, createFile, wish);
+    return await makeDisk(chain, nameMachine, wish, createFile);
   } catch (error) {
     await deleteFiles([fileId]);
     throw error;
@@ -81,24 +86,30 @@ export async function makeStoredDisk(
 }
 
 /** As `makeStoredDisk`, but what the guest writes stays in memory and is gone with the page. */
-export function makeThrowAwayDisk(chain: BaseChain, name: string, wish: StartWish): Promise<MadeDisk> {
-  return makeDisk(chain, async () => createMemoryFile({ name: overlayName(name) }), wish);
+export function makeThrowAwayDisk(
+  chain: BaseChain,
+  nameMachine: NameMachine,
+  wish: StartWish,
+): Promise<MadeDisk> {
+  return makeDisk(chain, nameMachine, wish, async (name) => createMemoryFile({ name }));
 }
 
 async function makeDisk<Overlay extends BlockFile>(
   chain: BaseChain,
-  createFile: () => Promise<Overlay>,
+  nameMachine: NameMachine,
   wish: StartWish,
+  createFile: (name: string) => Promise<Overlay>,
 ): Promise<MadeDisk<Overlay>> {
   const base = await chain.openBase();
   let overlay: Overlay | undefined;
   try {
     const start = await lookForStart(base, wish);
-    overlay = await createFile();
+    const name = nameMachine(start.applianceName);
+    overlay = await createFile(overlayName(name));
     const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
     await createQcow2(overlay, { sizeBytes, backing: { name: base.name, format: "qcow2" } });
     const device = await openOverlay(overlay, chain, start.snapshot, base);
-    return { device, overlay, remote: chain.remote(), start };
+    return { device, overlay, remote: chain.remote(), start, name };
   } catch (error) {
     await base.close();
     await overlay?.close();

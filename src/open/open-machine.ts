@@ -1,6 +1,5 @@
 import { type Qcow2Device, toByreError } from "../../disk/index.ts";
 import { type Machine, type StartFrom, startMachine } from "../../emulator/index.ts";
-import { APPLIANCES } from "../library/appliance-list.ts";
 import { whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
@@ -200,10 +199,9 @@ export async function machineFrom(image: ImageLink): Promise<MachineRecord | und
   );
 }
 
-/** A listed appliance's name, else the image's file name. */
+/** For an image that does not say what it is called. */
 function nameOf({ url }: ImageLink): string {
-  const appliance = APPLIANCES.find(({ image }) => new URL(image, document.baseURI).href === url);
-  return appliance?.name ?? plainName(fileNameOf(url));
+  return plainName(fileNameOf(url));
 }
 
 function notesOn(request: OpenRequest): string[] {

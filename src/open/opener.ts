@@ -13,12 +13,12 @@ export type OpenState =
       readonly progress: Progress;
       readonly cancel: () => void;
     }
-  /** Another machine is on in this tab. `goOn` switches it off first, or suspends it (one that is kept). */
+  /** Another machine is on in this tab. `goOn` switches it off first; one that was suspended meanwhile is off. */
   | {
       readonly phase: "asking";
       readonly request: OpenRequest;
       readonly running: MachineSession;
-      readonly goOn: (options?: { suspend?: boolean }) => void;
+      readonly goOn: () => void;
       readonly cancel: () => void;
     }
   /** The machine was not switched off: it goes on from its last state, or its disk is booted as it is now. */
@@ -114,9 +114,8 @@ function createOpener(): Opener {
     try {
       if (here) {
         const accepted = here.session.state === "stopped" || options.unattended;
-        const { suspend = false } = accepted ? {} : await ask(request, here.session, abort);
+        if (!accepted) await ask(request, here.session, abort);
         if (!signal.aborted) become(opening);
-        if (suspend) await here.session.suspend({ signal });
         await close();
       }
       const { openMachine } = await import("./open-machine.ts");
@@ -141,11 +140,7 @@ function createOpener(): Opener {
     }
   }
 
-  function ask(
-    request: OpenRequest,
-    running: MachineSession,
-    abort: AbortController,
-  ): Promise<{ suspend?: boolean }> {
+  function ask(request: OpenRequest, running: MachineSession, abort: AbortController): Promise<void> {
     return new Promise((resolve, reject) => {
       const refuse = () => {
         if (here) become({ phase: "open", ...here });
@@ -153,7 +148,7 @@ function createOpener(): Opener {
       };
       abort.signal.addEventListener("abort", refuse, { once: true });
       const cancel = () => abort.abort();
-      become({ phase: "asking", request, running, cancel, goOn: (how = {}) => resolve(how) });
+      become({ phase: "asking", request, running, cancel, goOn: resolve });
     });
   }
 

@@ -1,0 +1,79 @@
+import {
+  createMemoryFile,
+  createQcow2,
+  type MemoryFile,
+  openQcow2,
+  type Qcow2Device,
+  withMetadata,
+} from "../disk/index.ts";
+import { startHeadlessMachine } from "../emulator/node.ts";
+import { TINY_GUEST_BANNER, TINY_GUEST_FREE_SECTOR, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
+import { hex } from "./byre-test.ts";
+import { SECTOR_BYTES } from "./images.ts";
+
+const MIB = 1024 * 1024;
+/** For a guest that does not answer; it takes milliseconds. */
+const ANSWER_MS = 20_000;
+
+/** A sector that is written before the state is saved, and written over after it. */
+export const SAVED_SECTOR = 100;
+export const BYTE_THEN = 0x11;
+export const BYTE_NOW = 0x22;
+/** What the guest was told before it was saved: a boot would not know it. */
+export const SAVED_WORDS = "said before the save";
+
+export interface SavedImageOptions {
+  /** Of the state. Default: "ready". */
+  name?: string;
+  /** What the image says of itself. */
+  metadata?: Record<string, string>;
+  memoryMiB?: number;
+}
+
+/** A qcow2 image of the tiny guest with a saved machine in it, made in Node. Its disk has gone on since. */
+export async function savedGuestImage(options: SavedImageOptions = {}): Promise<Buffer<ArrayBuffer>> {
+  const { name = "ready", metadata = {}, memoryMiB = 32 } = options;
+  const file = createMemoryFile({ name: "image" });
+  await createQcow2(file, { sizeBytes: 4 * MIB });
+  const hda = await openQcow2(file, { writable: true });
+  await hda.write(0, tinyGuestImage(TINY_GUEST_FREE_SECTOR * SECTOR_BYTES));
+  const guest = await headlessGuest(hda, { memoryMiB });
+  await guest.machine.waitForText(TINY_GUEST_BANNER, { timeoutMs: ANSWER_MS });
+  await guest.ask(`W${hex(SAVED_SECTOR)}${hex(BYTE_THEN, 2)}`);
+  await guest.ask(`E${SAVED_WORDS}\n`);
+  await guest.machine.save(name);
+  await guest.ask(`W${hex(SAVED_SECTOR)}${hex(BYTE_NOW, 2)}`);
+  await guest.machine.powerOff();
+  await guest.machine.close();
+  const said = new Map(Object.entries(metadata));
+  if (said.size > 0)
+    await hda.changeHeader({ extensions: (others) => withMetadata(hda.header, others, said, hda.name) });
+  await hda.flush();
+  return bytesOf(file);
+}
+
+/** A machine in Node with the tiny guest on its disk. Close it. */
+export async function headlessGuest(
+  hda: Qcow2Device,
+  { memoryMiB = 32, startFrom }: { memoryMiB?: number; startFrom?: string } = {},
+) {
+  const machine = await startHeadlessMachine({
+    disks: { hda },
+    configuration: { memoryMiB },
+    ...(startFrom !== undefined && { startFrom: { device: hda, snapshot: startFrom } }),
+  });
+  return {
+    machine,
+    /** Sends a command and gives the line it answers. */
+    async ask(command: string): Promise<string> {
+      const fromCharacter = machine.serial.text().length;
+      machine.serial.send(command);
+      const text = await machine.waitForText("\n", { timeoutMs: ANSWER_MS, fromCharacter });
+      return text.slice(fromCharacter).trim();
+    },
+  };
+}
+
+export function bytesOf(file: MemoryFile): Buffer<ArrayBuffer> {
+  return Buffer.from(file.toBytes());
+}
