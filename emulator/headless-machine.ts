@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { ByreError } from "../disk/index.ts";
 import type { Machine, MachineOptions } from "./machine.ts";
+import { nodePacker } from "./node-packer.ts";
 import { startMachine } from "./start-machine.ts";
 
 /** What a machine without a page is; firmware and wasm are found here. */
@@ -37,7 +38,12 @@ export async function startHeadlessMachine(options: HeadlessOptions): Promise<He
     readPackageFile("v86-firmware/bios/vgabios.bin"),
     readPackageFile("v86/build/v86.wasm"),
   ]);
-  const machine = await startMachine({ ...options, firmware: { bios, vgaBios }, wasm });
+  const machine = await startMachine({
+    packer: nodePacker,
+    ...options,
+    firmware: { bios, vgaBios },
+    wasm,
+  });
   return Object.assign(machine, {
     waitForText: (pattern: string | RegExp, waitOptions: WaitOptions) =>
       waitForText(machine, pattern, waitOptions),

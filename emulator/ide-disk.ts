@@ -53,7 +53,7 @@ interface Request {
  * It is a class, not a plain object, because v86 logs plain objects when it saves state.
  */
 export class IdeDisk {
-  readonly byteLength: number;
+  byteLength: number;
   /** Set by v86. */
   onload: ((event: object) => void) | undefined = undefined;
   readonly stats: IdeDiskStats = { bytesRead: 0, bytesWritten: 0, requests: 0, cacheHits: 0, flushes: 0 };
@@ -71,7 +71,7 @@ export class IdeDisk {
     private readonly firstSector: Uint8Array,
     private readonly events: IdeDiskEvents,
   ) {
-    this.byteLength = device.sizeBytes - (device.sizeBytes % SECTOR_BYTES);
+    this.byteLength = wholeSectors(device);
   }
 
   /**
@@ -102,6 +102,12 @@ export class IdeDisk {
     const firstSector = new Uint8Array(SECTOR_BYTES);
     await device.read(0, firstSector);
     return new IdeDisk(device, firstSector, events);
+  }
+
+  /** The device was put back to a snapshot: its size and first sector may be others. */
+  async refresh(): Promise<void> {
+    await this.device.read(0, this.firstSector);
+    this.byteLength = wholeSectors(this.device);
   }
 
   /** Whether a request is queued or running. A failed one counts. */
@@ -208,13 +214,13 @@ export class IdeDisk {
     callback(undefined);
   }
 
-  /** The disk is saved on its own, never inside the state of the machine. */
+  /** The disk's bytes are saved on their own, never inside the state of the machine. */
   get_state(): unknown[] {
-    return [];
+    return [this.writeCache];
   }
 
-  set_state(): void {
-    // get_state saves nothing.
+  set_state(state: readonly unknown[]): void {
+    this.writeCache = state[0] !== false;
   }
 
   private get mustFlushWrites(): boolean {
@@ -261,4 +267,8 @@ export class IdeDisk {
     this.idleWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+function wholeSectors({ sizeBytes }: BlockDevice): number {
+  return sizeBytes - (sizeBytes % SECTOR_BYTES);
 }

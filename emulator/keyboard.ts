@@ -7,16 +7,29 @@ import type { V86Emulator } from "./v86-internals.ts";
  */
 const KEY_INTERVAL_MS = 10;
 
-export function createKeyboard(emulator: V86Emulator): MachineKeyboard {
-  emulator.keyboard_set_enabled(false);
+/** The keyboard of a machine. It outlives the emulator it is attached to. */
+export interface Keyboard extends MachineKeyboard {
+  /** Types into this emulator from now on. */
+  attach(emulator: V86Emulator): void;
+}
+
+/** @param emulator the first one. */
+export function createKeyboard(first: V86Emulator): Keyboard {
+  let emulator = first;
+  let enabled = false;
+  emulator.keyboard_set_enabled(enabled);
   return {
-    setEnabled(enabled) {
+    attach(next) {
+      emulator = next;
       emulator.keyboard_set_enabled(enabled);
+    },
+    setEnabled(now) {
+      enabled = now;
+      emulator.keyboard_set_enabled(now);
     },
     async sendText(text) {
       // v86 sends simulated keys through the same gate as real ones, so the gate is held open for each.
       for (const character of text) {
-        const enabled = emulator.keyboard_adapter.emu_enabled;
         emulator.keyboard_set_enabled(true);
         await emulator.keyboard_send_text(character);
         emulator.keyboard_set_enabled(enabled);

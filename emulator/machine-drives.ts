@@ -1,7 +1,9 @@
 import { ByreError, toByreError } from "../disk/index.ts";
+import type { EmulatorParts } from "./emulator-parts.ts";
 import { type Floppy, openFloppy } from "./floppy.ts";
 import { IdeDisk, type IdeDiskEvents } from "./ide-disk.ts";
 import type { MachineDisks, MachineStats } from "./machine.ts";
+import type { V86IdeInterface } from "./v86-internals.ts";
 
 /** The drives of one machine, as one. */
 export interface MachineDrives {
@@ -9,6 +11,10 @@ export interface MachineDrives {
   readonly hdb: IdeDisk | undefined;
   readonly cdrom: IdeDisk | undefined;
   readonly floppy: Floppy | undefined;
+  /** Names the emulator that has them from now on. */
+  attach(parts: EmulatorParts): void;
+  /** Looks at the disks anew, which have been put back to a snapshot, and tells the emulator what has changed. */
+  refresh(): Promise<void>;
   /** Names who hears of failures; until then they wait. */
   listen(events: IdeDiskEvents): void;
   /** Resolves when no request is in flight, with the failure of one that failed. */
@@ -41,6 +47,7 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
   ]);
   const ide = [hda, hdb, cdrom].filter((disk) => disk !== undefined);
 
+  let parts: EmulatorParts | undefined;
   const settled = async () => {
     await Promise.all(ide.map((disk) => disk.settled()));
     return ide.find((disk) => disk.failure)?.failure;
@@ -50,6 +57,16 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
     hdb,
     cdrom,
     floppy,
+    attach(next) {
+      parts = next;
+      floppy?.inserted(() => next.emulator.v86.cpu.devices.fdc.drives[0]?.get_buffer() ?? null);
+    },
+    async refresh() {
+      await Promise.all(ide.map((disk) => disk.refresh()));
+      const channels = parts?.emulator.v86.cpu.devices.ide;
+      for (const drive of [channels?.primary?.master, channels?.primary?.slave, channels?.secondary?.master])
+        if (drive) mendGeometry(drive);
+    },
     listen(events) {
       listener = events;
     },
@@ -95,6 +112,16 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
       };
     },
   };
+}
+
+/** A saved state brings the geometry of the drive that it was saved with, or of none. */
+function mendGeometry(drive: V86IdeInterface): void {
+  const disk = drive.buffer;
+  if (!(disk instanceof IdeDisk)) return;
+  if (Math.ceil(disk.byteLength / drive.sector_size) === drive.sector_count) return;
+  // The guest hears of another CD; another disk it finds when it is next started.
+  if (drive.is_atapi) drive.set_cdrom(disk);
+  else drive.set_disk_buffer(disk);
 }
 
 async function flushNamed(name: string, dirtyBytes: () => number, flush: () => Promise<void>): Promise<void> {

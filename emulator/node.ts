@@ -1,1 +1,2 @@
 export { type HeadlessMachine, type HeadlessOptions, startHeadlessMachine } from "./headless-machine.ts";
+export { nodePacker } from "./node-packer.ts";

@@ -7,9 +7,9 @@ import {
   type Qcow2Device,
 } from "../disk/index.ts";
 import { Bench, hasQemu, qemuImg } from "../disk/testing/qemu.ts";
+import type { EmulatorParts } from "./emulator-parts.ts";
 import { type GuestLine, hex8, startTinyGuest } from "./testing/guest-line.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum, tinyGuestImage } from "./testing/tiny-guest.ts";
-import type { V86Emulator } from "./v86-internals.ts";
 
 const MIB = 1024 * 1024;
 const SECTOR = hex8(TINY_GUEST_FREE_SECTOR);
@@ -40,7 +40,7 @@ async function boot(disks: { hda: Qcow2Device; hdb?: Qcow2Device }): Promise<Gue
 }
 
 function memoryOf({ machine }: GuestLine): Uint8Array {
-  return (machine as unknown as { emulator: V86Emulator }).emulator.v86.cpu.mem8;
+  return (machine as unknown as { parts: EmulatorParts }).parts.emulator.v86.cpu.mem8;
 }
 
 describe("a saved machine", () => {

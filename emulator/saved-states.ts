@@ -1,279 +1,298 @@
 import {
-  type BlockDevice,
   ByreError,
   type Qcow2Device,
   type Qcow2Snapshot,
   type StateReader,
   UNFINISHED_SNAPSHOT,
 } from "../disk/index.ts";
-import type { MachineConfiguration, MachineDisks, SnapshotChange, SnapshotDescription } from "./machine.ts";
-import { guestMemory, restoreDevices } from "./machine-memory.ts";
-import { ClusterFingerprints, fingerprint } from "./saved-clusters.ts";
-import { type CapturedState, CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts";
-import type { StateHeader } from "./state-format.ts";
-import { readHeader, readStateHeader } from "./state-reading.ts";
+import type {
+  LoadProgress,
+  MachineConfiguration,
+  MachineDisks,
+  SnapshotChange,
+  SnapshotDescription,
+  Thumbnail,
+} from "./machine.ts";
+import { checkSnapshotName, finished, SnapshotDisks, type SnapshotSet } from "./snapshot-disks.ts";
+import { CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts";
+import { checkDescription, encodeStateHeader, type StateHeader } from "./state-format.ts";
+import { type LoadedState, loadState } from "./state-loading.ts";
+import type { CompressionType, StatePacker } from "./state-packer.ts";
+import { isStateProblem, readHeader, readStateHeader, stateProblem } from "./state-reading.ts";
+import { type ParentState, stateSizeBytes, writePlain, writeState } from "./state-writing.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
-/** zlib's fastest: a state is written while the guest waits for the processor. */
-const COMPRESSION_LEVEL = 1;
-/** A cluster is kept plain when packing it saves less than this part of it. */
-const LEAST_SAVING = 1 / 16;
-/** Most bytes of a state read at once. */
-const READ_BYTES = 1024 * 1024;
+/** What is saved with a machine beside the machine. */
+export interface SaveNotes {
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly thumbnail: Thumbnail | undefined;
+  readonly serialTail: string;
+}
 
-/** How a save is going on, 0 to 1. */
-export type SaveProgress = (fraction: number) => void;
+/** How the writing of a state is followed and ended. */
+export interface WriteOptions {
+  onProgress?: ((fraction: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
 
-/**
- * The saved states of one machine, in the images of its writable disks. The first of them has the state; all
- * of them have a snapshot of the same name.
- */
+/** A saved state that was looked at and can be loaded. */
+export interface OpenState {
+  readonly snapshot: Qcow2Snapshot;
+  /** The disks that go back with it; none when it is another image's. */
+  readonly disks: SnapshotSet;
+  /** undefined: there is no machine's state, the disks alone go back. */
+  readonly state: { readonly reader: StateReader; readonly header: StateHeader } | undefined;
+}
+
+/** The saved states of one machine, in the images of its disks. */
 export class SavedStates {
-  private readonly disks: readonly Qcow2Device[];
+  readonly disks: SnapshotDisks;
   private readonly drives: readonly string[];
   private readonly room = new CaptureRoom();
-  /** The state the machine was saved to or loaded from last, and what its clusters were. */
-  private last: { snapshot: Qcow2Snapshot; prints: ClusterFingerprints } | undefined;
+  /** The state the machine was saved to or loaded from last. */
+  private last: ParentState | undefined;
 
   constructor(
-    private readonly emulator: V86Emulator,
-    private readonly configuration: MachineConfiguration,
     disks: MachineDisks,
+    private readonly packer: StatePacker,
   ) {
-    this.disks = [disks.hda, disks.hdb].filter(isWritableQcow2);
+    this.disks = new SnapshotDisks(disks);
     this.drives = (["hda", "hdb", "cdrom", "floppy"] as const).filter((drive) => disks[drive] !== undefined);
   }
 
-  /** Oldest first, without what a crash left unfinished. */
-  list(): readonly Qcow2Snapshot[] {
-    return this.stateDisk().snapshots.filter(({ name }) => name !== UNFINISHED_SNAPSHOT);
+  /** What can be done before the machine stops. Throws UNSUPPORTED_FEATURE, INVALID_ARGUMENT. */
+  async prepare({ name, description }: Pick<SaveNotes, "name" | "description">): Promise<void> {
+    checkSnapshotName(name);
+    checkDescription(description);
+    // Also says when there is nowhere to save to.
+    void this.disks.main;
+    await this.disks.dropUnfinished();
   }
 
   /**
    * Copies the state and keeps the disks as they are. The machine must stand still until it resolves; what it
    * returns is to be called while the guest goes on, and writes the state.
    */
-  async begin(name: string): Promise<(onProgress?: SaveProgress) => Promise<Qcow2Snapshot>> {
-    const disk = this.stateDisk();
-    await Promise.all(this.disks.map((each) => each.dropUnfinishedStates()));
-    const state = await captureState(this.emulator, {
-      configuration: this.configuration,
-      drives: this.drives,
-      clusterSizeBytes: disk.header.clusterSizeBytes,
-      room: this.room,
+  async begin(
+    emulator: V86Emulator,
+    configuration: MachineConfiguration,
+    notes: SaveNotes,
+  ): Promise<(options: WriteOptions) => Promise<Qcow2Snapshot>> {
+    const { device } = this.disks.main;
+    const captured = await captureState(emulator, device.header.clusterSizeBytes, this.room);
+    const nowMs = Date.now();
+    const date = { dateSeconds: Math.floor(nowMs / 1000), dateNanoseconds: (nowMs % 1000) * 1_000_000 };
+    const writer = await device.beginState({
+      maxStateBytes: stateSizeBytes(captured, device.header.clusterSizeBytes),
     });
-    const writer = await disk.beginState({ maxStateBytes: state.sizeBytes });
-    const others: Qcow2Snapshot[] = [];
-    try {
-      for (const other of this.others())
-        others.push(await other.createSnapshot({ name: UNFINISHED_SNAPSHOT }));
-    } catch (error) {
-      await this.forget();
+    const others: { readonly disk: SnapshotSet[number]["disk"]; readonly id: string }[] = [];
+    const giveUp = async (error: unknown): Promise<never> => {
+      await writer.cancel();
+      for (const { disk, id } of others) await disk.device.deleteSnapshot(id);
       throw error;
+    };
+    try {
+      for (const disk of this.disks.others) {
+        const { id } = await disk.device.createSnapshot({ ...date, name: UNFINISHED_SNAPSHOT });
+        others.push({ disk, id });
+      }
+    } catch (error) {
+      return giveUp(error);
     }
-    return async (onProgress = () => {}) => {
+    const header = {
+      emulator: EMULATOR_VERSION,
+      configuration,
+      drives: this.drives,
+      memory: captured.memory,
+      device: captured.device,
+      savedAtMs: nowMs,
+      ...(notes.description !== undefined && { description: notes.description }),
+      ...(notes.thumbnail && { thumbnail: notes.thumbnail }),
+      serialTail: notes.serialTail,
+      ...(others.length > 0 && {
+        disks: Object.fromEntries(others.map(({ disk, id }) => [disk.drive, id])),
+      }),
+    };
+    return async ({ onProgress = () => {}, signal }) => {
       try {
-        const prints = await this.write(disk, writer, state, onProgress);
+        const { sizeBytes, prints } = await writeState(writer, captured, {
+          packer: this.packer,
+          type: typeOf(device),
+          parent: this.parent(),
+          room: this.room,
+          header: (extent) => ({ ...header, prints: extent }),
+          onProgress,
+          signal,
+        });
         // The disk with the state comes last: a state that can be found has all its disks.
-        for (const other of this.others()) await other.renameSnapshot(UNFINISHED_SNAPSHOT, name);
-        const snapshot = await writer.finish({ name, vmStateBytes: state.sizeBytes });
+        for (const { disk, id } of others) await disk.device.renameSnapshot(id, notes.name);
+        const replaced = finished(this.disks.main).filter(({ name }) => name === notes.name);
+        const replaces = replaced.map(({ id }) => id);
+        const finish = { ...date, name: notes.name, vmStateBytes: sizeBytes, replaces };
+        const snapshot = await writer.finish(finish);
         this.last = { snapshot, prints };
+        await this.dropReplaced(notes.name, others);
+        onProgress(1);
         return snapshot;
       } catch (error) {
-        await this.forget();
-        throw error;
+        return giveUp(error);
       }
     };
   }
 
   /**
-   * Reads and checks a state whole; nothing of the machine has changed.
+   * Looks at a saved state of the machine's own.
    *
-   * @returns undefined for a snapshot without VM state: there the disk alone goes back.
-   * @throws ByreError SNAPSHOT_NOT_FOUND; STATE_INVALID; STATE_MISMATCH when it is another machine's.
+   * @param diskOnly without its machine's state.
+   * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, UNSUPPORTED_VERSION, STATE_MISMATCH, what reading meets.
    */
-  async read(idOrName: string): Promise<ReadState | undefined> {
-    const reader = await this.stateDisk().openState(idOrName);
-    if (reader.sizeBytes === 0) return undefined;
-    const header = await readHeader(reader);
-    this.checkFits(header, reader.snapshot.name);
-    const pieces = await readStored(reader, header.memory);
-    const device = new Uint8Array(header.device.lengthBytes);
-    await readAll(reader, header.device.offsetBytes, device);
-    const prints = new ClusterFingerprints();
-    for (const { offsetBytes, bytes } of [...pieces, { offsetBytes: deviceAt(header), bytes: device }])
-      prints.addAll(header.memory.offsetBytes + offsetBytes, bytes, reader.clusterSizeBytes);
-    return { snapshot: reader.snapshot, header, pieces, device, prints };
+  async open(idOrName: string, diskOnly: boolean): Promise<OpenState> {
+    const snapshot = this.disks.find(idOrName);
+    const { device } = this.disks.main;
+    const reader = await device.openState(snapshot.id);
+    const state = diskOnly || reader.sizeBytes === 0 ? undefined : await openReader(reader);
+    const ids = state?.header.disks ?? (await this.idsOf(snapshot));
+    return { snapshot, disks: this.disks.setOf(snapshot, ids), state };
   }
 
-  /** Puts all disks back; and with a state that was read, the machine. It must stand still. */
-  async apply(idOrName: string, state: ReadState | undefined): Promise<void> {
-    const { name } = this.find(idOrName);
-    for (const other of this.others()) await other.applySnapshot(name);
-    const disk = this.stateDisk();
-    await disk.applySnapshot(idOrName);
-    if (!state) return;
-    await disk.dropVmState(state.snapshot.vmStateBytes);
-    const memory = guestMemory(this.emulator);
-    memory.fill(0);
-    for (const { offsetBytes, bytes } of state.pieces) memory.set(bytes, offsetBytes);
-    await restoreDevices(this.emulator, state.device);
-    this.last = { snapshot: state.snapshot, prints: state.prints };
+  /** Reads a state that was opened. */
+  async read(
+    { reader, header }: NonNullable<OpenState["state"]>,
+    device: Qcow2Device,
+    put: (offsetBytes: number, bytes: Uint8Array<ArrayBuffer>) => void,
+    options: { onProgress?: ((done: LoadProgress) => void) | undefined; signal?: AbortSignal | undefined },
+  ): Promise<LoadedState> {
+    const { onProgress = () => {}, signal } = options;
+    // At most one copy of the guest's memory beside it.
+    this.room.clear();
+    const type = device.info.compression;
+    return loadState(reader, header, { packer: this.packer, type, put, onProgress, signal });
   }
 
-  async delete(idOrName: string): Promise<void> {
-    const { name, id } = this.find(idOrName);
-    await this.stateDisk().deleteSnapshot(id);
-    for (const other of this.others())
-      if (other.snapshots.some((snapshot) => snapshot.name === name)) await other.deleteSnapshot(name);
+  /** The machine is now what a state of its own says: the next save shares what has not changed. */
+  remember(snapshot: Qcow2Snapshot, { prints }: LoadedState): void {
+    this.last = { snapshot, prints };
   }
 
   async describe(idOrName: string): Promise<SnapshotDescription> {
-    const { id, name, dateSeconds, dateNanoseconds, vmStateBytes } = this.find(idOrName);
-    const header = vmStateBytes === 0 ? undefined : await readStateHeader(this.stateDisk(), id);
-    return {
+    const snapshot = this.disks.find(idOrName);
+    const { id, name, dateSeconds, dateNanoseconds, vmStateBytes } = snapshot;
+    const usage = await this.disks.main.device.snapshotUsage(id);
+    const described = {
       id,
       name,
       savedAtMs: dateSeconds * 1000 + Math.floor(dateNanoseconds / 1_000_000),
       description: "",
       hasState: vmStateBytes > 0,
-      ...(header && { configuration: header.configuration }),
-      ownBytes: 0,
-      sharedBytes: 0,
+      ownBytes: usage.ownBytes,
+      sharedBytes: usage.sharedBytes,
     };
-  }
-
-  async edit(idOrName: string, { name }: SnapshotChange): Promise<void> {
-    const { id } = this.find(idOrName);
-    if (name !== undefined) await this.stateDisk().renameSnapshot(id, name);
-  }
-
-  private async write(
-    disk: Qcow2Device,
-    writer: Awaited<ReturnType<Qcow2Device["beginState"]>>,
-    state: CapturedState,
-    onProgress: SaveProgress,
-  ): Promise<ClusterFingerprints> {
-    const prints = new ClusterFingerprints();
-    const parent = this.parent();
-    for (const [done, { index, bytes }] of state.clusters.entries()) {
-      const print = fingerprint(bytes);
-      prints.set(index, print);
-      const shared =
-        parent?.prints.has(index, print) === true && (await writer.share(index, parent.snapshot));
-      if (!shared) {
-        const packed = disk.image.cipher ? undefined : disk.image.codec.compress(bytes, COMPRESSION_LEVEL);
-        const pays = packed !== undefined && packed.length < bytes.length * (1 - LEAST_SAVING);
-        if (pays) await writer.writePacked(index, packed);
-        else await writer.writeCluster(index, bytes);
-      }
-      onProgress((done + 1) / state.clusters.length);
-      await nextTurn();
+    try {
+      const header = await readStateHeader(this.disks.main.device, id);
+      if (!header) return described;
+      const { configuration, description = "", thumbnail } = header;
+      const problem = stateProblem(header, name);
+      return {
+        ...described,
+        description,
+        configuration,
+        ...(thumbnail && { thumbnail }),
+        ...(problem && { problem }),
+      };
+    } catch (error) {
+      if (!isStateProblem(error)) throw error;
+      return { ...described, problem: error };
     }
-    return prints;
+  }
+
+  async edit(idOrName: string, { name, description }: SnapshotChange): Promise<void> {
+    const snapshot = this.disks.find(idOrName);
+    const { device } = this.disks.main;
+    checkDescription(description);
+    if (name !== undefined) {
+      checkSnapshotName(name);
+      const other = this.disks.list().find((each) => each.name === name && each.id !== snapshot.id);
+      if (other)
+        throw new ByreError("INVALID_ARGUMENT", `There is another saved state called "${name}".`, { name });
+    }
+    const set = this.disks.setOf(snapshot, await this.idsOf(snapshot));
+    if (description !== undefined) {
+      const header = await readStateHeader(device, snapshot.id);
+      if (!header)
+        throw new ByreError(
+          "INVALID_ARGUMENT",
+          `The snapshot "${snapshot.name}" has no machine's state, and no room for a description.`,
+          { snapshot: snapshot.name },
+        );
+      await this.writeHeader(snapshot, { ...header, description }, name ?? snapshot.name);
+    } else if (name !== undefined) await device.renameSnapshot(snapshot.id, name);
+    if (name !== undefined)
+      for (const { disk, snapshot } of set.slice(1)) await disk.device.renameSnapshot(snapshot.id, name);
+  }
+
+  async delete(idOrName: string): Promise<void> {
+    const snapshot = this.disks.find(idOrName);
+    await this.disks.delete(snapshot.id, await this.idsOf(snapshot));
+  }
+
+  /** The image's text of a state, in one change with its name. */
+  private async writeHeader(snapshot: Qcow2Snapshot, header: StateHeader, name: string): Promise<void> {
+    const { device } = this.disks.main;
+    const writer = await device.editState(snapshot.id);
+    try {
+      await writePlain(writer, 0, encodeStateHeader(header), { packer: this.packer, type: typeOf(device) });
+      const edited = await writer.finish({ name, vmStateBytes: snapshot.vmStateBytes });
+      // Its tables have moved; its clusters are the same.
+      if (this.last?.snapshot.id === snapshot.id) this.last = { ...this.last, snapshot: edited };
+    } catch (error) {
+      await writer.cancel();
+      throw error;
+    }
+  }
+
+  /** The ids a state keeps of the other disks' snapshots; none when it cannot be read. */
+  private async idsOf(snapshot: Qcow2Snapshot): Promise<Readonly<Record<string, string>>> {
+    if (this.disks.others.length === 0) return {};
+    try {
+      return (await readStateHeader(this.disks.main.device, snapshot.id))?.disks ?? {};
+    } catch (error) {
+      if (isStateProblem(error)) return {};
+      throw error;
+    }
+  }
+
+  /** What the other disks still have of states that were replaced. */
+  private async dropReplaced(
+    name: string,
+    kept: readonly { disk: SnapshotSet[number]["disk"]; id: string }[],
+  ): Promise<void> {
+    for (const { disk, id } of kept)
+      for (const old of finished(disk))
+        if (old.name === name && old.id !== id) await disk.device.deleteSnapshot(old.id);
   }
 
   /** The state to share from, when it is still there. */
-  private parent(): { snapshot: Qcow2Snapshot; prints: ClusterFingerprints } | undefined {
+  private parent(): ParentState | undefined {
     const { last } = this;
-    const there = this.stateDisk().snapshots.find(
-      ({ id, l1OffsetBytes }) => id === last?.snapshot.id && l1OffsetBytes === last.snapshot.l1OffsetBytes,
-    );
+    const there = this.disks
+      .list()
+      .find(
+        ({ id, l1OffsetBytes }) => id === last?.snapshot.id && l1OffsetBytes === last.snapshot.l1OffsetBytes,
+      );
     return last && there && { ...last, snapshot: there };
   }
-
-  private async forget(): Promise<void> {
-    for (const disk of this.disks) await disk.dropUnfinishedStates();
-  }
-
-  private find(idOrName: string): Qcow2Snapshot {
-    const found =
-      this.list().find(({ id }) => id === idOrName) ?? this.list().find(({ name }) => name === idOrName);
-    if (found) return found;
-    throw new ByreError("SNAPSHOT_NOT_FOUND", `This machine has no saved state "${idOrName}".`, {
-      snapshot: idOrName,
-    });
-  }
-
-  private others(): readonly Qcow2Device[] {
-    return this.disks.slice(1);
-  }
-
-  private stateDisk(): Qcow2Device {
-    const [disk] = this.disks;
-    if (disk) return disk;
-    throw new ByreError(
-      "UNSUPPORTED_FEATURE",
-      "This machine has no qcow2 disk that can be written, so there is nowhere to save it to.",
-    );
-  }
-
-  private checkFits({ emulator, configuration }: StateHeader, name: string): void {
-    const mismatch = (what: string, theirs: string | number | boolean, ours: string | number | boolean) =>
-      new ByreError(
-        "STATE_MISMATCH",
-        `The saved state "${name}" has ${what} ${theirs}, this machine ${ours}. Start a machine with the state's own ` +
-          "configuration, or start from its disk.",
-        { snapshot: name },
-      );
-    if (emulator !== EMULATOR_VERSION) throw mismatch("the emulator", emulator, EMULATOR_VERSION);
-    const ours = this.configuration;
-    for (const key of ["memoryMiB", "vgaMemoryMiB", "acpi"] as const)
-      if (configuration[key] !== ours[key]) throw mismatch(key, configuration[key], ours[key]);
-  }
 }
 
-/** A state in memory, to be put into a machine. */
-export interface ReadState {
-  readonly snapshot: Qcow2Snapshot;
-  readonly header: StateHeader;
-  /** Parts of the guest's memory that are not zeros. Offsets in the memory. */
-  readonly pieces: readonly { offsetBytes: number; bytes: Uint8Array }[];
-  readonly device: Uint8Array<ArrayBuffer>;
-  readonly prints: ClusterFingerprints;
+/** Reads and checks the header of a state that is to be loaded. */
+export async function openReader(reader: StateReader): Promise<{ reader: StateReader; header: StateHeader }> {
+  const header = await readHeader(reader);
+  const problem = stateProblem(header, reader.snapshot.name);
+  if (problem) throw problem;
+  return { reader, header };
 }
 
-/** Where the devices' state is, counted from the memory on. */
-function deviceAt({ memory, device }: StateHeader): number {
-  return device.offsetBytes - memory.offsetBytes;
-}
-
-/** Reads what is stored of an extent; what is not is zeros. */
-async function readStored(
-  reader: StateReader,
-  extent: StateHeader["memory"],
-): Promise<{ offsetBytes: number; bytes: Uint8Array }[]> {
-  const pieces: { offsetBytes: number; bytes: Uint8Array }[] = [];
-  for (let at = 0; at < extent.lengthBytes; ) {
-    const most = Math.min(READ_BYTES, extent.lengthBytes - at);
-    const { stored, lengthBytes } = await reader.run(extent.offsetBytes + at, most);
-    if (stored) {
-      const bytes = new Uint8Array(lengthBytes);
-      await reader.read(extent.offsetBytes + at, bytes);
-      pieces.push({ offsetBytes: at, bytes });
-    }
-    at += lengthBytes;
-  }
-  return pieces;
-}
-
-async function readAll(reader: StateReader, offsetBytes: number, target: Uint8Array): Promise<void> {
-  for (let done = 0; done < target.length; done += READ_BYTES)
-    await reader.read(offsetBytes + done, target.subarray(done, done + READ_BYTES));
-}
-
-function isWritableQcow2(device: BlockDevice | undefined): device is Qcow2Device {
-  return device?.writable === true && "beginState" in device;
-}
-
-/** Lets everything else that waits have its turn: the guest, and the page. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
+/** How clusters of a new state are packed; encrypted ones are not. */
+function typeOf(device: Qcow2Device): CompressionType | undefined {
+  return device.image.cipher ? undefined : device.info.compression;
 }

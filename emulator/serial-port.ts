@@ -1,4 +1,5 @@
 import type { MachineSerial } from "./machine.ts";
+import { MAX_SERIAL_TAIL_CHARACTERS } from "./state-format.ts";
 import { createTextTail } from "./text-tail.ts";
 import type { V86Emulator, V86Uart } from "./v86-internals.ts";
 
@@ -11,8 +12,10 @@ const KEPT_CHARACTERS = 1024 * 1024;
 /** Bytes of output collected in one turn of the event loop before they grow. */
 const FIRST_OUTPUT_BYTES = 4096;
 
-/** The first serial port, and what the machine does for it. */
+/** The first serial port, and what the machine does for it. It outlives the emulator it is attached to. */
 export interface SerialPort extends MachineSerial {
+  /** Takes this emulator's port from now on. */
+  attach(emulator: V86Emulator): void;
   /**
    * Gives the guest what it has room for. Called before each slice of the guest's time.
    *
@@ -21,35 +24,42 @@ export interface SerialPort extends MachineSerial {
   feed(): boolean;
   /** Forgets what was sent and not taken: the machine was reset. */
   clearInput(): void;
+  /** The end of the output, from the beginning of a line: what a terminal is shown again after a load. */
+  tail(): string;
+  /** A saved state has brought its own output. */
+  replace(text: string): void;
 }
 
-export function createSerialPort(emulator: V86Emulator): SerialPort {
-  const uart: V86Uart = emulator.v86.cpu.devices.uart0;
-  const output = createOutput();
+export function createSerialPort(): SerialPort {
+  let current: { emulator: V86Emulator; uart: V86Uart } | undefined;
+  let output = createOutput();
+  let kept = createTextTail(KEPT_CHARACTERS);
   const listeners = new Set<(text: string) => void>();
   const resets = new Set<(text: string) => void>();
-  const tail = createTextTail(KEPT_CHARACTERS);
   let scheduled = false;
 
   const deliver = () => {
     scheduled = false;
     const text = output.take();
     if (text === "") return;
-    tail.append(text);
+    kept.append(text);
     for (const listener of listeners) listener(text);
   };
-  emulator.add_listener("serial0-output-byte", (byte: number) => {
-    output.push(byte);
-    if (scheduled) return;
-    scheduled = true;
-    // A microtask, not an animation frame: frames do not come while the page is hidden. The guest runs for
-    // 1 ms a turn, so there are at most about a thousand batches a second.
-    queueMicrotask(deliver);
-  });
 
   let pending = new Uint8Array(0);
   let sent = 0;
   return {
+    attach(emulator) {
+      current = { emulator, uart: emulator.v86.cpu.devices.uart0 };
+      emulator.add_listener("serial0-output-byte", (byte: number) => {
+        output.push(byte);
+        if (scheduled) return;
+        scheduled = true;
+        // A microtask, not an animation frame: frames do not come while the page is hidden. The guest runs for
+        // 1 ms a turn, so there are at most about a thousand batches a second.
+        queueMicrotask(deliver);
+      });
+    },
     send(text) {
       const rest = pending.subarray(sent);
       const more = new TextEncoder().encode(text);
@@ -57,10 +67,11 @@ export function createSerialPort(emulator: V86Emulator): SerialPort {
       pending.set(rest);
       pending.set(more, rest.length);
       sent = 0;
-      if (emulator.is_running()) this.feed();
+      if (current?.emulator.is_running()) this.feed();
     },
     feed() {
-      if (sent === pending.length) return false;
+      if (!current || sent === pending.length) return false;
+      const { uart } = current;
       if (uart.input.length === 0) {
         const end = Math.min(sent + FIFO_BYTES, pending.length);
         while (sent < end) uart.data_received(pending[sent++] ?? 0);
@@ -73,15 +84,28 @@ export function createSerialPort(emulator: V86Emulator): SerialPort {
     },
     text() {
       deliver();
-      return tail.text();
+      return kept.text();
     },
-    onReset(listener) {
-      resets.add(listener);
-      return () => resets.delete(listener);
+    tail() {
+      const text = this.text();
+      if (text.length <= MAX_SERIAL_TAIL_CHARACTERS) return text;
+      const end = text.slice(-MAX_SERIAL_TAIL_CHARACTERS);
+      return end.slice(end.indexOf("\n") + 1);
+    },
+    replace(text) {
+      deliver();
+      output = createOutput();
+      kept = createTextTail(KEPT_CHARACTERS);
+      kept.append(text);
+      for (const listener of resets) listener(text);
     },
     onOutput(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    onReset(listener) {
+      resets.add(listener);
+      return () => resets.delete(listener);
     },
   } satisfies SerialPort as SerialPort;
 }

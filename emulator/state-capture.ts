@@ -1,18 +1,18 @@
-import type { MachineConfiguration } from "./machine.ts";
 import { captureDevices, guestMemory } from "./machine-memory.ts";
 import { isZero } from "./saved-clusters.ts";
-import { encodeStateHeader, MEMORY_OFFSET_BYTES } from "./state-format.ts";
+import { alignExtent, MEMORY_OFFSET_BYTES, type StateExtent } from "./state-format.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
 /** A cluster of a state, copied while the machine stood still. */
 export interface CapturedCluster {
   readonly index: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A whole state in memory: every cluster of it that is not zeros. */
+/** Memory and devices of a machine: every cluster of them that is not zeros. */
 export interface CapturedState {
-  readonly sizeBytes: number;
+  readonly memory: StateExtent;
+  readonly device: StateExtent;
   readonly clusters: readonly CapturedCluster[];
 }
 
@@ -22,23 +22,14 @@ export const EMULATOR_VERSION = "v86 0.5.462 state 6";
 /**
  * Copies a machine's state. The processor must stand still, and no disk request be in flight. This is the time
  * for which a guest stops, so nothing but copying is done.
- *
- * @param room memory kept from an earlier capture, to copy into: fresh pages cost more than the copying.
  */
 export async function captureState(
   emulator: V86Emulator,
-  options: {
-    configuration: MachineConfiguration;
-    drives: readonly string[];
-    clusterSizeBytes: number;
-    room: CaptureRoom;
-  },
+  clusterSizeBytes: number,
+  room: CaptureRoom,
 ): Promise<CapturedState> {
-  const { clusterSizeBytes, configuration, drives, room } = options;
-  const memory = guestMemory(emulator);
   const clusters: CapturedCluster[] = [];
-  room.reset();
-  const add = (source: Uint8Array, offsetBytes: number) => {
+  const add = (source: Uint8Array, offsetBytes: number): StateExtent => {
     for (let at = 0; at < source.length; at += clusterSizeBytes) {
       const piece = source.subarray(at, at + clusterSizeBytes);
       const whole = piece.length % 8 === 0 && piece.byteOffset % 8 === 0;
@@ -48,39 +39,30 @@ export async function captureState(
       bytes.set(piece);
       clusters.push({ index: (offsetBytes + at) / clusterSizeBytes, bytes });
     }
+    return { offsetBytes, lengthBytes: source.length };
   };
-  const device = await captureDevices(emulator);
-  add(memory, MEMORY_OFFSET_BYTES);
-  const deviceOffset =
-    Math.ceil((MEMORY_OFFSET_BYTES + memory.length) / MEMORY_OFFSET_BYTES) * MEMORY_OFFSET_BYTES;
-  add(device, deviceOffset);
-  const header = encodeStateHeader({
-    emulator: EMULATOR_VERSION,
-    configuration,
-    drives,
-    memory: { offsetBytes: MEMORY_OFFSET_BYTES, lengthBytes: memory.length },
-    device: { offsetBytes: deviceOffset, lengthBytes: device.length },
-    savedAtMs: Date.now(),
-  });
-  add(header, 0);
-  return { sizeBytes: deviceOffset + device.length, clusters };
+  const devices = await captureDevices(emulator);
+  const memory = add(guestMemory(emulator), MEMORY_OFFSET_BYTES);
+  const device = add(devices, alignExtent(MEMORY_OFFSET_BYTES + memory.lengthBytes));
+  return { memory, device, clusters };
 }
 
-/** Memory that captures are copied into, kept from one to the next. */
+/** Memory that captures are copied into, kept from one to the next: fresh pages cost more than the copying. */
 export class CaptureRoom {
-  private readonly blocks: ArrayBuffer[] = [];
-  private used = 0;
+  private free: ArrayBuffer[] = [];
 
-  reset(): void {
-    this.used = 0;
+  take(lengthBytes: number): Uint8Array<ArrayBuffer> {
+    const block = this.free.pop();
+    return new Uint8Array(block?.byteLength === lengthBytes ? block : new ArrayBuffer(lengthBytes));
   }
 
-  take(lengthBytes: number): Uint8Array {
-    const block = this.blocks[this.used];
-    this.used++;
-    if (block?.byteLength === lengthBytes) return new Uint8Array(block);
-    const fresh = new ArrayBuffer(lengthBytes);
-    this.blocks[this.used - 1] = fresh;
-    return new Uint8Array(fresh);
+  /** Takes back what `take` gave, when nothing reads it any more. */
+  give({ buffer }: Uint8Array<ArrayBuffer>): void {
+    this.free.push(buffer);
+  }
+
+  /** Lets go of all that is not in use. */
+  clear(): void {
+    this.free = [];
   }
 }

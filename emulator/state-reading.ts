@@ -19,8 +19,31 @@ export async function readStateHeader(
 
 export async function readHeader(reader: StateReader): Promise<StateHeader> {
   const bytes = new Uint8Array(Math.min(MAX_HEADER_BYTES, reader.sizeBytes));
-  await reader.read(0, bytes);
+  try {
+    await reader.read(0, bytes);
+  } catch (error) {
+    throw asStateError(error, reader.snapshot.name);
+  }
   return parseStateHeader(bytes, reader.sizeBytes, reader.snapshot.name);
+}
+
+/** Damage to the image under a state is damage to the state; other errors stay as they are. */
+export function asStateError(error: unknown, name: string): unknown {
+  if (!(error instanceof ByreError) || error.code !== "CORRUPT") return error;
+  return new ByreError(
+    "STATE_INVALID",
+    `The saved state "${name}" is damaged: ${error.message} Boot its disk as it was then instead.`,
+    { snapshot: name },
+    error,
+  );
+}
+
+/** Whether an error says that a state cannot be loaded, though its disk may be. */
+export function isStateProblem(error: unknown): error is ByreError {
+  return (
+    error instanceof ByreError &&
+    ["STATE_INVALID", "STATE_MISMATCH", "UNSUPPORTED_VERSION"].includes(error.code)
+  );
 }
 
 /** Why this emulator cannot load a state: STATE_MISMATCH. Undefined when it can. */

@@ -16,6 +16,10 @@ export interface V86IdeInterface {
   is_atapi: boolean;
   write_dest: number;
   channel: V86IdeChannel;
+  sector_count: number;
+  sector_size: number;
+  set_disk_buffer(disk: object): void;
+  set_cdrom(disk: object): void;
   push_irq(): void;
   device_reset(): void;
   ata_command(command: number): void;
@@ -138,6 +142,8 @@ export function checkInternals(emulator: V86Emulator): void {
     "cpu.io.register_write": cpu.io?.register_write,
     "uart0.data_received": cpu.devices?.uart0?.data_received,
     "ide.create_identify_packet": ide?.create_identify_packet,
+    "ide.set_disk_buffer": ide?.set_disk_buffer,
+    "ide.set_cdrom": ide?.set_cdrom,
     "ide.ata_command": ide?.ata_command,
     "ide.cancel_io_operations": ide?.cancel_io_operations,
     "ide.do_write": ide?.do_write,

@@ -1,93 +1,78 @@
 import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
-import { mendEventStatus, watchPowerOff } from "./acpi.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
-import { guestCrash, isTripleFault, type PanicLog } from "./guest-crash.ts";
-import { createKeyboard } from "./keyboard.ts";
+import type { EmulatorParts } from "./emulator-parts.ts";
+import { guestCrash } from "./guest-crash.ts";
+import { hookGuest } from "./guest-hooks.ts";
+import { createKeyboard, type Keyboard } from "./keyboard.ts";
 import type {
   LoadOptions,
   Machine,
   MachineConfiguration,
   MachineError,
-  MachineKeyboard,
-  MachineScreen,
   MachineState,
   MachineStats,
   SaveOptions,
   SnapshotChange,
   SnapshotDescription,
+  StartFrom,
 } from "./machine.ts";
 import type { MachineDrives } from "./machine-drives.ts";
-import { resetWholePlatform } from "./platform-reset.ts";
+import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
 import type { SavedStates } from "./saved-states.ts";
-import { createScreen } from "./screen.ts";
+import { createScreen, type Screen } from "./screen.ts";
 import { createSerialPort, type SerialPort } from "./serial-port.ts";
-import { silenceSoundErrors } from "./sound.ts";
 import type { V86Emulator } from "./v86-internals.ts";
-
-/** What v86 waits, in milliseconds, before it asks a processor that cannot go on for more work. */
-const DEAD_MS = 100;
 
 /** Where the machine is to be once nothing stands in the way; `retry` goes on towards it. */
 type Goal = "running" | "paused" | "stopped";
 
+/** Failures after which the guest is not what it was: going on is no use. */
+const DEADLY: readonly string[] = ["GUEST_CRASH", "STATE_INVALID"];
+
+/** What a machine is made of. */
+export interface V86MachineOptions {
+  /** Set up and not yet running. */
+  parts: EmulatorParts;
+  drives: MachineDrives;
+  states: SavedStates;
+  screenElement: HTMLElement | undefined;
+  /** Sets up another emulator for the same drives. */
+  build: (configuration: MachineConfiguration) => Promise<EmulatorParts>;
+}
+
 /**
  * A machine on v86. What the outside asks of it is done strictly one after the other; the guest's power-off
- * takes its place in the same line.
+ * takes its place in the same line. A saved state of another configuration brings another emulator; everything
+ * that the outside holds stays what it is.
  */
 export class V86Machine implements Machine {
   readonly serial: SerialPort;
-  readonly screen: MachineScreen;
-  readonly keyboard: MachineKeyboard;
+  readonly screen: Screen;
+  readonly keyboard: Keyboard;
 
+  private parts: EmulatorParts;
+  private readonly drives: MachineDrives;
+  private readonly states: SavedStates;
+  /** Saves and loads have a line of their own: the other goes on while a state is written. */
+  private readonly saving: MachineSaving;
   private currentState: MachineState = "starting";
   private currentError: MachineError | undefined;
   private goal: Goal = "paused";
   private line: Promise<unknown> = Promise.resolve();
-  /** Saves, loads and deletions of states, one after the other; the line goes on while a state is written. */
-  private saves: Promise<unknown> = Promise.resolve();
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private readonly changes = createChangeNotifier();
 
-  /** @param emulator set up and not yet running. */
-  constructor(
-    private readonly emulator: V86Emulator,
-    readonly configuration: Readonly<MachineConfiguration>,
-    private readonly drives: MachineDrives,
-    private readonly states: SavedStates,
-    private readonly screenContainer: HTMLElement | undefined,
-    panics: PanicLog,
-  ) {
-    const { cpu } = emulator.v86;
-    this.serial = createSerialPort(emulator);
-    this.screen = createScreen(emulator, screenContainer);
-    this.keyboard = createKeyboard(emulator);
-    silenceSoundErrors(emulator);
-    drives.listen({
-      onFailure: (error) => this.fail(error),
-      onCrash: (error) => this.fail(guestCrash(error, panics)),
-    });
-    resetWholePlatform(cpu, () => this.serial.clearInput());
-    mendEventStatus(cpu);
-    watchPowerOff(cpu, () => this.guestStopped());
-    // Halted with interrupts off: a kernel without ACPI has reached its end.
-    emulator.add_listener("cpu-event-halt", () => this.guestStopped());
-
-    const runSlice = cpu.main_loop;
-    cpu.main_loop = () => {
-      const moreInput = this.serial.feed();
-      try {
-        const waitMs = runSlice.call(cpu);
-        return moreInput ? 0 : waitMs;
-      } catch (error) {
-        if (isTripleFault(cpu, error)) {
-          cpu.reboot_internal();
-          return 0;
-        }
-        this.fail(guestCrash(error, panics));
-        return DEAD_MS;
-      }
-    };
+  constructor({ parts, drives, states, screenElement, build }: V86MachineOptions) {
+    this.parts = parts;
+    this.drives = drives;
+    this.states = states;
+    this.serial = createSerialPort();
+    this.screen = createScreen(screenElement);
+    this.keyboard = createKeyboard(parts.emulator);
+    this.saving = new MachineSaving(this.savable(build), states);
+    this.hook(parts);
+    this.attach(parts);
   }
 
   get state(): MachineState {
@@ -98,9 +83,14 @@ export class V86Machine implements Machine {
     return this.currentError;
   }
 
+  get configuration(): Readonly<MachineConfiguration> {
+    return this.parts.configuration;
+  }
+
   /** First start; later ones are `resume` and `reset`. */
-  async start(): Promise<void> {
-    await this.inLine(() => this.run());
+  async start(from: StartFrom | undefined): Promise<void> {
+    if (from) await this.saving.startFrom(from);
+    else await this.inLine(() => this.run());
   }
 
   async pause(): Promise<void> {
@@ -151,7 +141,7 @@ export class V86Machine implements Machine {
   async retry(): Promise<void> {
     await this.inLine(async () => {
       if (this.state !== "error") return;
-      if (this.currentError?.code === "GUEST_CRASH")
+      if (this.currentError && DEADLY.includes(this.currentError.code))
         throw new ByreError(
           "INVALID_ARGUMENT",
           "A crashed guest cannot go on: reset the machine or power it off.",
@@ -164,49 +154,28 @@ export class V86Machine implements Machine {
     });
   }
 
-  async save(name: string, options: SaveOptions = {}): Promise<Qcow2Snapshot> {
-    const turn = this.saves.then(async () => {
-      const write = await this.inLine(() => this.standingStill(() => this.states.begin(name)));
-      return write(options.onProgress);
-    });
-    this.saves = turn.catch(() => undefined);
-    return turn;
+  save(name: string, options: SaveOptions = {}): Promise<Qcow2Snapshot> {
+    return this.saving.save(name, options);
   }
 
-  async load(idOrName: string, _options: LoadOptions = {}): Promise<void> {
-    const turn = this.saves.then(() =>
-      this.inLine(async () => {
-        const state = await this.states.read(idOrName);
-        await this.stopProcessor();
-        this.drives.cancel();
-        await this.states.apply(idOrName, state);
-        this.serial.clearInput();
-        if (!state) this.emulator.v86.cpu.reboot_internal();
-        await this.run();
-      }),
-    );
-    this.saves = turn.catch(() => undefined);
-    await turn;
+  load(idOrName: string, options: LoadOptions = {}): Promise<void> {
+    return this.saving.load(idOrName, options);
   }
 
   snapshots(): readonly Qcow2Snapshot[] {
-    return this.states.list();
+    return this.states.disks.list();
   }
 
   describeSnapshot(idOrName: string): Promise<SnapshotDescription> {
-    return this.states.describe(idOrName);
+    return this.saving.inTurn(undefined, () => this.states.describe(idOrName));
   }
 
-  async editSnapshot(idOrName: string, change: SnapshotChange): Promise<void> {
-    const turn = this.saves.then(() => this.states.edit(idOrName, change));
-    this.saves = turn.catch(() => undefined);
-    await turn;
+  editSnapshot(idOrName: string, change: SnapshotChange): Promise<void> {
+    return this.saving.inTurn(undefined, () => this.states.edit(idOrName, change));
   }
 
-  async deleteSnapshot(idOrName: string): Promise<void> {
-    const turn = this.saves.then(() => this.states.delete(idOrName));
-    this.saves = turn.catch(() => undefined);
-    await turn;
+  deleteSnapshot(idOrName: string): Promise<void> {
+    return this.saving.inTurn(undefined, () => this.states.delete(idOrName));
   }
 
   async flush(): Promise<void> {
@@ -226,17 +195,98 @@ export class V86Machine implements Machine {
     return this.closing;
   }
 
+  private get emulator(): V86Emulator {
+    return this.parts.emulator;
+  }
+
+  /** Listens to an emulator's guest. */
+  private hook(parts: EmulatorParts): void {
+    hookGuest(parts, {
+      onSlice: () => this.serial.feed(),
+      onReset: () => this.serial.clearInput(),
+      onStop: () => this.guestStopped(),
+      onCrash: (error) => this.fail(error),
+    });
+  }
+
+  /** Gives what the outside holds to an emulator. */
+  private attach(parts: EmulatorParts): void {
+    const { emulator, container } = parts;
+    this.parts = parts;
+    this.drives.attach(parts);
+    this.drives.listen({
+      onFailure: (error) => this.fail(error),
+      onCrash: (error) => this.fail(guestCrash(error, parts.panics)),
+    });
+    this.serial.attach(emulator);
+    this.screen.attach(emulator, container);
+    this.keyboard.attach(emulator);
+  }
+
+  /** What saving and loading need of this machine. */
+  private savable(build: V86MachineOptions["build"]): SavableMachine {
+    const machine = this;
+    return {
+      get parts() {
+        return machine.parts;
+      },
+      serial: this.serial,
+      screen: this.screen,
+      inLine: (operation) => this.inLine(operation),
+      flush: () => this.drives.flush(),
+      standingStill: (work, thenStop) => this.standingStill(work, thenStop),
+      replaced: (work) => this.replaced(work),
+      build: async (configuration) => {
+        const parts = await build(configuration);
+        this.hook(parts);
+        return parts;
+      },
+      adopt: async (parts) => {
+        const before = this.parts;
+        this.attach(parts);
+        await before.destroy();
+      },
+      refreshDrives: () => this.drives.refresh(),
+      reboot: () => this.emulator.v86.cpu.reboot_internal(),
+    };
+  }
+
   /** Does something while the processor stands still and no disk request is under way; then goes on. */
-  private async standingStill<Result>(work: () => Promise<Result>): Promise<Result> {
+  private async standingStill<Result>(work: () => Promise<Result>, thenStop = false): Promise<Result> {
     if (this.state !== "running" && this.state !== "paused")
       throw new ByreError("INVALID_ARGUMENT", `A machine that is ${this.state} has no state to save.`);
     const wasRunning = this.state === "running";
     if (wasRunning) await this.reach("paused");
+    let done = false;
     try {
-      return await work();
+      const result = await work();
+      done = true;
+      return result;
     } finally {
-      if (wasRunning) await this.run();
+      if (done && thenStop) {
+        this.goal = "stopped";
+        this.change("stopped");
+      } else if (wasRunning) await this.run();
     }
+  }
+
+  /** Stops the guest for something that takes the place of what it was; runs on as it was when that fails. */
+  private async replaced(work: () => Promise<void>): Promise<void> {
+    const wasRunning = this.state === "running";
+    await this.stopProcessor();
+    // A write that has begun must not land on the disk that comes.
+    await this.drives.settled();
+    try {
+      await work();
+    } catch (error) {
+      const failure = toByreError(error);
+      if (DEADLY.includes(failure.code)) this.fail(failure);
+      else if (wasRunning && this.state === "running") await this.run();
+      throw error;
+    }
+    this.drives.cancel();
+    this.serial.clearInput();
+    await this.run();
   }
 
   /** Stops the processor, lets the disks come to rest, flushes. The quiet that states are saved in. */
@@ -258,6 +308,7 @@ export class V86Machine implements Machine {
     this.goal = "running";
     // A run that overtakes a stop would leave v86's stop waiting for ever.
     await this.stopping;
+    this.parts.started = true;
     this.change("running");
     await this.emulator.run();
   }
@@ -304,8 +355,8 @@ export class V86Machine implements Machine {
 
   private async destroy(): Promise<void> {
     this.drives.cancel();
-    await this.emulator.destroy();
-    this.screenContainer?.remove();
+    await this.saving.close();
+    await this.parts.destroy();
     if (this.state !== "stopped") this.change("stopped");
   }
 }

@@ -1,5 +1,5 @@
 import { type BlockDevice, createMemoryFile, openRawDevice } from "../../disk/index.ts";
-import type { Machine, MachineState } from "../machine.ts";
+import type { Machine, MachineConfiguration, MachineDisks, MachineState } from "../machine.ts";
 import { type HeadlessMachine, startHeadlessMachine } from "../node.ts";
 import { TINY_GUEST_BANNER, tinyGuestImage } from "./tiny-guest.ts";
 
@@ -24,9 +24,25 @@ export function memoryDisk(sizeBytes: number): BlockDevice {
 }
 
 /** Boots the tiny guest from `hda`. The test closes the machine. */
-export async function startTinyGuest(disks: { hda: BlockDevice; hdb?: BlockDevice }): Promise<GuestLine> {
-  const machine = await startHeadlessMachine({ disks, configuration: { memoryMiB: 16, vgaMemoryMiB: 1 } });
+export async function startTinyGuest(
+  disks: MachineDisks,
+  configuration: Partial<MachineConfiguration> = {},
+): Promise<GuestLine> {
+  const machine = await startHeadlessMachine({
+    disks,
+    configuration: { memoryMiB: 16, vgaMemoryMiB: 1, ...configuration },
+  });
+  const line = guestLine(machine);
+  await line.booted();
+  return line;
+}
+
+/** The line to a tiny guest that runs, or is about to. */
+export function guestLine(machine: HeadlessMachine): GuestLine {
   let read = 0;
+  machine.serial.onReset((text) => {
+    read = text.length;
+  });
   const wait = async (pattern: string) => {
     const text = await machine.waitForText(pattern, { timeoutMs: ANSWER_TIMEOUT_MS, fromCharacter: read });
     const found = text.slice(read);
@@ -47,7 +63,6 @@ export async function startTinyGuest(disks: { hda: BlockDevice; hdb?: BlockDevic
       await wait(TINY_GUEST_BANNER);
     },
   };
-  await line.booted();
   return line;
 }
 

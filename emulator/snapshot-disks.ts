@@ -1,0 +1,176 @@
+import {
+  type BlockDevice,
+  ByreError,
+  type Qcow2Device,
+  type Qcow2Snapshot,
+  UNFINISHED_SNAPSHOT,
+} from "../disk/index.ts";
+import type { MachineDisks } from "./machine.ts";
+
+const MAX_NAME_BYTES = 255;
+
+/** A disk whose snapshots go with the machine's. */
+export interface SnapshotDisk {
+  /** "hda", "hdb", or "state" for the image that has states alone. */
+  readonly drive: string;
+  readonly device: Qcow2Device;
+}
+
+/** A snapshot of every disk of a machine, all of one moment. */
+export type SnapshotSet = readonly { readonly disk: SnapshotDisk; readonly snapshot: Qcow2Snapshot }[];
+
+/**
+ * The internal snapshots of a machine's writable disks, kept together: one of each disk under one name, the
+ * first disk's with the machine's state.
+ */
+export class SnapshotDisks {
+  private readonly disks: readonly SnapshotDisk[];
+  /** A disk that the guest writes to and that can have no snapshots. */
+  private readonly obstacle: string | undefined;
+
+  constructor({ hda, hdb, state }: MachineDisks) {
+    const guests = Object.entries({ hda, hdb }).flatMap(([drive, device]) =>
+      device?.writable ? [{ drive, device }] : [],
+    );
+    this.obstacle = guests.find(({ device }) => !isQcow2(device))?.device.name;
+    const disks = guests.flatMap(({ drive, device }) => (isQcow2(device) ? [{ drive, device }] : []));
+    if (disks.length === 0 && state?.writable && isQcow2(state))
+      disks.push({ drive: "state", device: state });
+    this.disks = disks;
+  }
+
+  /** The one that has the states. Throws UNSUPPORTED_FEATURE. */
+  get main(): SnapshotDisk {
+    if (this.obstacle !== undefined)
+      throw new ByreError(
+        "UNSUPPORTED_FEATURE",
+        `The machine cannot be saved: it writes to ${this.obstacle}, which is no qcow2 image and has no snapshots.`,
+        { file: this.obstacle },
+      );
+    const [disk] = this.disks;
+    if (disk) return disk;
+    throw new ByreError(
+      "UNSUPPORTED_FEATURE",
+      "This machine has no qcow2 disk that can be written, so there is nowhere to save it to.",
+    );
+  }
+
+  get others(): readonly SnapshotDisk[] {
+    return this.disks.slice(1);
+  }
+
+  has(device: BlockDevice): boolean {
+    return this.disks.some((disk) => disk.device === device);
+  }
+
+  /** Oldest first, without what a crash left unfinished. Empty where nothing can be saved. */
+  list(): readonly Qcow2Snapshot[] {
+    const [disk] = this.disks;
+    return disk && this.obstacle === undefined ? finished(disk) : [];
+  }
+
+  /** An id goes before a name; of several of one name, the newest. Throws SNAPSHOT_NOT_FOUND. */
+  find(idOrName: string): Qcow2Snapshot {
+    const list = this.list();
+    const found = list.find(({ id }) => id === idOrName) ?? list.findLast(({ name }) => name === idOrName);
+    if (found) return found;
+    const names = list.map(({ name }) => `"${name}"`).join(", ") || "none";
+    throw new ByreError(
+      "SNAPSHOT_NOT_FOUND",
+      `This machine has no saved state "${idOrName}". There are: ${names}.`,
+      { snapshot: idOrName },
+    );
+  }
+
+  /**
+   * The snapshots of all disks that belong to one of the first.
+   *
+   * @param ids those of the others, by drive, as the state says; what it does not say is found by name.
+   * @throws ByreError SNAPSHOT_NOT_FOUND when a disk has none.
+   */
+  setOf(snapshot: Qcow2Snapshot, ids: Readonly<Record<string, string>> = {}): SnapshotSet {
+    return [
+      { disk: this.main, snapshot },
+      ...this.others.map((disk) => {
+        const found = belonging(disk, snapshot, ids[disk.drive]);
+        if (found) return { disk, snapshot: found };
+        throw new ByreError(
+          "SNAPSHOT_NOT_FOUND",
+          `${disk.device.name} has no snapshot that belongs to "${snapshot.name}": not all disks can go back to it.`,
+          { file: disk.device.name, snapshot: snapshot.name },
+        );
+      }),
+    ];
+  }
+
+  /** Puts all disks back, or none. What they are now is gone. */
+  async apply(set: SnapshotSet): Promise<void> {
+    // Nobody reads the disk of an image that has states alone.
+    const guests = set.filter(({ disk }) => disk.drive !== "state");
+    const before: SnapshotSet[number][] = [];
+    try {
+      if (guests.length > 1)
+        for (const { disk } of guests)
+          before.push({ disk, snapshot: await disk.device.createSnapshot({ name: UNFINISHED_SNAPSHOT }) });
+      for (const { disk, snapshot } of guests) await applyDisk(disk, snapshot);
+    } catch (error) {
+      for (const { disk, snapshot } of before) await applyDisk(disk, snapshot);
+      throw error;
+    } finally {
+      for (const { disk, snapshot } of before) await disk.device.deleteSnapshot(snapshot.id);
+    }
+  }
+
+  /** Drops what crashes and failures left. */
+  async dropUnfinished(): Promise<void> {
+    for (const { device } of this.disks) await device.dropUnfinishedStates();
+  }
+
+  /** Drops a snapshot of all disks; the first disk's first, so that no state is left without its disks. */
+  async delete(idOrName: string, ids: Readonly<Record<string, string>> = {}): Promise<void> {
+    const doomed = this.find(idOrName);
+    const others = this.others.map((disk) => ({ disk, snapshot: belonging(disk, doomed, ids[disk.drive]) }));
+    await this.main.device.deleteSnapshot(doomed.id);
+    for (const { disk, snapshot } of others) if (snapshot) await disk.device.deleteSnapshot(snapshot.id);
+  }
+}
+
+/** @throws ByreError INVALID_ARGUMENT for a name that no saved state can have. */
+export function checkSnapshotName(name: string): void {
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes > 0 && bytes <= MAX_NAME_BYTES && !name.includes("\0") && name !== UNFINISHED_SNAPSHOT) return;
+  throw new ByreError(
+    "INVALID_ARGUMENT",
+    `A saved state cannot be called "${name.slice(0, 80)}": its name has 1 to ${MAX_NAME_BYTES} bytes, no NUL, and is not ` +
+      `"${UNFINISHED_SNAPSHOT}".`,
+    { lengthBytes: bytes },
+  );
+}
+
+/** All snapshots of a disk that are whole. */
+export function finished({ device }: SnapshotDisk): readonly Qcow2Snapshot[] {
+  return device.snapshots.filter(({ name }) => name !== UNFINISHED_SNAPSHOT);
+}
+
+async function applyDisk({ device }: SnapshotDisk, snapshot: Qcow2Snapshot): Promise<void> {
+  await device.applySnapshot(snapshot.id);
+  // It is read from the snapshot; in the disk the next snapshot would only copy it.
+  if (snapshot.vmStateBytes > 0) await device.dropVmState(snapshot.vmStateBytes);
+}
+
+/** The snapshot of another disk: the one with the id, if it is of the same moment; else the newest of the name. */
+function belonging(disk: SnapshotDisk, to: Qcow2Snapshot, id: string | undefined): Qcow2Snapshot | undefined {
+  const list = finished(disk);
+  return (
+    list.find((each) => each.id === id && sameMoment(each, to)) ??
+    list.findLast(({ name }) => name === to.name)
+  );
+}
+
+function sameMoment(a: Qcow2Snapshot, b: Qcow2Snapshot): boolean {
+  return a.dateSeconds === b.dateSeconds && a.dateNanoseconds === b.dateNanoseconds;
+}
+
+function isQcow2(device: BlockDevice): device is Qcow2Device {
+  return "beginState" in device;
+}
