@@ -83,6 +83,14 @@ export interface BlockFile {
   truncate(sizeBytes: number): void;
 
   /**
+   * Says that nobody needs the bytes of a range any more: what of them is not durable need not become so. They
+   * read as anything, of the length they had, until they are written again.
+   *
+   * @throws ByreError READ_ONLY, CLOSED.
+   */
+  forget(offsetBytes: number, lengthBytes: number): void;
+
+  /**
    * Makes every write before this call durable.
    *
    * @throws ByreError QUOTA_EXCEEDED, STORAGE, ...; nothing written is lost from memory then, and a later

@@ -50,14 +50,10 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
-export {
-  type BeginStateOptions,
-  type FinishStateOptions,
-  type StateWriter,
-  UNFINISHED_SNAPSHOT,
-} from "./qcow2/saved-state.ts";
+export { type BeginStateOptions, UNFINISHED_SNAPSHOT } from "./qcow2/saved-state.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
 export type { SnapshotUsage } from "./qcow2/snapshot-usage.ts";
 export type { StateReader } from "./qcow2/state-reader.ts";
+export type { FinishStateOptions, StateWriter } from "./qcow2/state-writer.ts";
 export { checkRange } from "./ranges.ts";
 export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";

@@ -90,6 +90,10 @@ class ChunkedBlobFile implements BlockFile {
     this.refuseToChange();
   }
 
+  forget(): void {
+    this.refuseToChange();
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
   }

@@ -215,6 +215,10 @@ class ChunkedHttpFile implements HttpFile {
     this.refuseToChange();
   }
 
+  forget(): void {
+    this.refuseToChange();
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
   }

@@ -121,6 +121,17 @@ export class IndexedDbBlocks {
     this.sizeBytes = sizeBytes;
   }
 
+  /** Whole blocks of the range are not to be stored for its sake: they read as they are stored, or as zeros. */
+  forget(offsetBytes: number, lengthBytes: number): void {
+    const end = Math.floor((offsetBytes + lengthBytes) / BLOCK_BYTES);
+    for (let index = Math.ceil(offsetBytes / BLOCK_BYTES); index < end; index++) {
+      const block = this.pinned.get(index);
+      if (!block) continue;
+      if (block.version > this.capturedClock) this.uncapturedBytes -= BLOCK_BYTES;
+      this.pinned.delete(index);
+    }
+  }
+
   /**
    * Takes in a block as it is stored, undefined for one that is not.
    *

@@ -117,6 +117,12 @@ export class CommittingFile implements IndexedDbFile {
     this.scheduleCommit();
   }
 
+  forget(offsetBytes: number, lengthBytes: number): void {
+    this.checkWritable();
+    this.blocks.forget(offsetBytes, lengthBytes);
+    this.full = this.isFull();
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
     await this.commits.run(!this.blocks.hasChanges);

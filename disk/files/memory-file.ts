@@ -86,6 +86,12 @@ class PagedMemoryFile implements MemoryFile {
     this.sizeBytes = sizeBytes;
   }
 
+  forget(offsetBytes: number, lengthBytes: number): void {
+    this.checkWritable();
+    const end = Math.floor((offsetBytes + lengthBytes) / PAGE_BYTES);
+    for (let index = Math.ceil(offsetBytes / PAGE_BYTES); index < end; index++) this.pages.delete(index);
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
   }

@@ -125,6 +125,11 @@ class StagedHostFile implements BlockFile {
     this.sizeBytes = sizeBytes;
   }
 
+  forget(): void {
+    // All the same to a host that has room: what is written is written.
+    this.checkWritable();
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
     await this.flushes.run(!this.changed);

@@ -92,6 +92,12 @@ class SliceFile implements BlockFile {
     else if (sizeBytes !== this.fixedBytes) throw this.fixedSize(sizeBytes);
   }
 
+  forget(offsetBytes: number, lengthBytes: number): void {
+    this.checkWritable();
+    this.checkReach(offsetBytes, lengthBytes);
+    this.file.forget(this.offsetBytes + offsetBytes, lengthBytes);
+  }
+
   async flush(): Promise<void> {
     this.checkOpen();
     await this.file.flush();

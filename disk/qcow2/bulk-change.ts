@@ -48,7 +48,7 @@ export interface BulkChange {
  * Runs a change that touches every count of a tree. Guest writes wait meanwhile; reads go on.
  *
  * Everything that can fail is done on copies first. A file with transactions then has the whole change at
- * once. On a plain file it is two flushes, each in the order of the stages: first what adds references and
+ * once, and when it cannot be flushed the image in memory is what it was. On a plain file it is two flushes, each in the order of the stages: first what adds references and
  * takes COPIED flags away, with the header last; then what lets go. A crash leaves an image whose every byte
  * is right and whose counts are too high in places; the dirty bit, set around the change where the version
  * has it, makes the next program repair them.
@@ -71,8 +71,9 @@ export async function runBulkChange<Result>(
     await before;
     await entries.prepareNow();
     release = entries.hold();
+    const both = image.file.transactional;
     // What waits to be let go must be counted before counts are looked at.
-    await core.flush();
+    if (!both) await core.flush();
     const { change, result } = await plan();
     const deltas = new CountDeltas();
     for (const { l1, l1OffsetBytes } of change.added) await addTree(image, l1, l1OffsetBytes, 1, deltas);
@@ -84,22 +85,32 @@ export async function runBulkChange<Result>(
       for (let i = 0; i * clusterSizeBytes < lengthBytes; i++)
         deltas.add(offsetBytes / clusterSizeBytes + i, -1);
 
-    const both = image.file.transactional;
     const first = new PlannedPatch(image, deltas);
     await first.plan(change, change.active, { raise: true, lower: both });
     const dirty = !both && image.hasZeroClusters;
     if (dirty) await setDirty(image);
-    await untilReady((needs) => {
+    const replaced = await untilReady((needs) => {
       if (!first.patch.tryApply(needs)) return undefined;
+      const fields = image.activeFields();
       change.applied();
-      first.applyToL1();
+      first.applyToL1(true);
       forget(core);
-      return true;
+      return fields;
     });
     // Should the flush fail, a later one that succeeds lets go too.
     if (!both) core.unfinished.push(() => letGo(core, deltas, change.active));
     if (dirty) core.unfinished.push(() => clearDirty(image));
-    await core.flush();
+    try {
+      await core.flush();
+    } catch (error) {
+      if (both) {
+        first.patch.revert();
+        first.applyToL1(false);
+        image.restoreActiveFields(replaced);
+        forget(core);
+      }
+      throw error;
+    }
     return result;
   } finally {
     release();
@@ -117,7 +128,7 @@ async function letGo(core: Qcow2Core, deltas: CountDeltas, active: TableTree): P
   await second.plan(undefined, now, { raise: false, lower: true });
   await untilReady((needs) => {
     if (!second.patch.tryApply(needs)) return undefined;
-    second.applyToL1();
+    second.applyToL1(true);
     forget(core);
     return true;
   });
@@ -184,8 +195,9 @@ class PlannedPatch {
     for (const { fieldBytes, bytes } of change.header) await patch.put(fieldBytes, bytes, WriteStage.HEADER);
   }
 
-  applyToL1(): void {
-    for (const { at, copied } of this.l1Flags) setCopied(this.image.l1, at, copied);
+  /** @param done false takes it back. */
+  applyToL1(done: boolean): void {
+    for (const { at, copied } of this.l1Flags) setCopied(this.image.l1, at, copied === done);
   }
 
   private async addCount(index: number, delta: number): Promise<void> {

@@ -2,10 +2,10 @@ import { ByreError } from "../errors.ts";
 import { untilReady } from "./needs.ts";
 import type { Qcow2Device } from "./qcow2-device.ts";
 import { Reader } from "./reader.ts";
-import type { StateWriter } from "./saved-state.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { findSnapshot } from "./snapshots.ts";
 import { hasSnapshot, type StateReader } from "./state-reader.ts";
+import type { FinishStateOptions } from "./state-writer.ts";
 
 /** Most bytes copied at once. */
 const PIECE_BYTES = 1024 * 1024;
@@ -101,7 +101,7 @@ async function copyState(
   from: Qcow2Device,
   to: Qcow2Device,
   run: CopyRun,
-  when: Omit<Parameters<StateWriter["finish"]>[0], "vmStateBytes">,
+  when: Omit<FinishStateOptions, "vmStateBytes">,
 ): Promise<Qcow2Snapshot> {
   const { clusterSizeBytes, sizeBytes } = state;
   const writer = await to.beginState({ maxStateBytes: sizeBytes });

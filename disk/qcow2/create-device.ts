@@ -13,17 +13,12 @@ import { describeImage, type Qcow2Info } from "./info.ts";
 import { type Need, untilReady } from "./needs.ts";
 import type { Qcow2Device } from "./qcow2-device.ts";
 import { type ResizeOptions, resize, truncateFile } from "./resize.ts";
-import {
-  type BeginStateOptions,
-  beginState,
-  dropUnfinished,
-  editState,
-  type StateWriter,
-} from "./saved-state.ts";
+import { type BeginStateOptions, beginState, dropUnfinished, editState } from "./saved-state.ts";
 import { snapshotTree } from "./snapshot-change.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { type SnapshotUsage, snapshotUsage } from "./snapshot-usage.ts";
 import {
+  type ApplySnapshotOptions,
   applySnapshot,
   type CreateSnapshotOptions,
   changeSnapshot,
@@ -33,6 +28,7 @@ import {
   makeEmpty,
 } from "./snapshots.ts";
 import { openState, type StateReader } from "./state-reader.ts";
+import type { StateWriter } from "./state-writer.ts";
 import { dropVmState, readVmState, writeVmState } from "./vm-state.ts";
 
 /** What a device is made over. */
@@ -179,8 +175,8 @@ class Device implements Qcow2Device {
     });
   }
 
-  applySnapshot(idOrName: string): Promise<void> {
-    return this.inTurn(() => applySnapshot(this.core, idOrName));
+  applySnapshot(idOrName: string, options?: ApplySnapshotOptions): Promise<void> {
+    return this.inTurn(() => applySnapshot(this.core, idOrName, options));
   }
 
   deleteSnapshot(idOrName: string): Promise<void> {

@@ -26,6 +26,8 @@ export interface ImageParts {
   readonly cipher: ClusterCipher | undefined;
 }
 
+type ActiveFields = Pick<Qcow2Image, "header" | "l1" | "l1OffsetBytes" | "snapshots" | "snapshotTableBytes">;
+
 /**
  * An open qcow2 file: its header and first-level tables whole in memory, second-level tables through a
  * cache. What the reader, the writer and the allocator share.
@@ -129,6 +131,18 @@ export class Qcow2Image {
     this.snapshots = snapshots;
     this.snapshotTableBytes = lengthBytes;
     this.header = { ...this.header, snapshotCount: snapshots.length, snapshotsOffsetBytes: offsetBytes };
+  }
+
+  /** What a change of the image as a whole may replace in memory. */
+  activeFields(): ActiveFields {
+    const { header, l1, l1OffsetBytes, snapshots, snapshotTableBytes } = this;
+    return { header, l1, l1OffsetBytes, snapshots, snapshotTableBytes };
+  }
+
+  /** Undoes such a change, which the file does not have after all. */
+  restoreActiveFields(fields: ActiveFields): void {
+    Object.assign(this, fields);
+    this.metadataClusters = undefined;
   }
 
   /** A read-only image of the disk as a snapshot has it, over the same file. */

@@ -178,6 +178,7 @@ function withFirstCluster(file: BlockFile, cluster: Uint8Array): BlockFile {
     canWriteNow: () => false,
     write: refuse,
     truncate: refuse,
+    forget: refuse,
     flush: async () => {},
     close: () => file.close(),
   };

@@ -5,11 +5,12 @@ import type { HeaderChange } from "./header-edit.ts";
 import type { Qcow2Image } from "./image.ts";
 import type { Qcow2Info } from "./info.ts";
 import type { ResizeOptions } from "./resize.ts";
-import type { BeginStateOptions, StateWriter } from "./saved-state.ts";
+import type { BeginStateOptions } from "./saved-state.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import type { SnapshotUsage } from "./snapshot-usage.ts";
-import type { CreateSnapshotOptions } from "./snapshots.ts";
+import type { ApplySnapshotOptions, CreateSnapshotOptions } from "./snapshots.ts";
 import type { StateReader } from "./state-reader.ts";
+import type { StateWriter } from "./state-writer.ts";
 
 /** A qcow2 image as a device, with what only this format can do. */
 export interface Qcow2Device extends BlockDevice {
@@ -55,7 +56,7 @@ export interface Qcow2Device extends BlockDevice {
    * @param idOrName an id goes before a name.
    * @throws ByreError SNAPSHOT_NOT_FOUND; UNSUPPORTED_FEATURE where version 2 cannot take the size; as `write`.
    */
-  applySnapshot(idOrName: string): Promise<void>;
+  applySnapshot(idOrName: string, options?: ApplySnapshotOptions): Promise<void>;
 
   /** Drops a snapshot. Throws SNAPSHOT_NOT_FOUND, and as `write`. */
   deleteSnapshot(idOrName: string): Promise<void>;

@@ -1,10 +1,11 @@
 import { addTree, CountDeltas } from "./count-deltas.ts";
 import { ENTRY_BYTES } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
+import { decodeTableOffset } from "./l2-entry.ts";
 import { readRefcount } from "./refcount-entry.ts";
 import { snapshotTree } from "./snapshot-change.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
-import { viewOf } from "./u64.ts";
+import { bytesOf, viewOf } from "./u64.ts";
 
 /** How much of an image's file a snapshot takes, in bytes of whole host clusters, its tables included. */
 export interface SnapshotUsage {
@@ -20,15 +21,14 @@ export interface SnapshotUsage {
 
 /** @throws ByreError CORRUPT when its tables point outside the file. */
 export async function snapshotUsage(image: Qcow2Image, snapshot: Qcow2Snapshot): Promise<SnapshotUsage> {
-  const { clusterSizeBytes, l2ReachBytes } = image;
+  const { clusterSizeBytes } = image;
   const { l1, l1OffsetBytes } = await snapshotTree(image, snapshot);
-  const diskEnd = Math.min(l1.byteLength, Math.ceil(snapshot.diskBytes / l2ReachBytes) * ENTRY_BYTES);
+  const stateAt = Math.min(l1.byteLength, stateEntry(image, snapshot.diskBytes) * ENTRY_BYTES);
   const bytes = new Uint8Array(l1.buffer);
   const all = new CountDeltas();
   const state = new CountDeltas();
-  await addTree(image, viewOf(bytes.subarray(0, diskEnd)), l1OffsetBytes, 1, all);
-  for (const deltas of [all, state])
-    await addTree(image, viewOf(bytes.subarray(diskEnd)), l1OffsetBytes + diskEnd, 1, deltas);
+  await addTree(image, l1, l1OffsetBytes, 1, all);
+  await addTree(image, viewOf(bytes.subarray(stateAt)), l1OffsetBytes + stateAt, 1, state);
   for (let at = 0; at < l1.byteLength; at += clusterSizeBytes)
     all.add((l1OffsetBytes + at) / clusterSizeBytes, 1);
 
@@ -47,6 +47,31 @@ export async function snapshotUsage(image: Qcow2Image, snapshot: Qcow2Snapshot):
     stateOwnBytes: clusters.stateOwn * clusterSizeBytes,
     stateSharedBytes: clusters.stateShared * clusterSizeBytes,
   };
+}
+
+/**
+ * Host clusters, tables not among them, that only the VM state of an image (as a snapshot has it) refers to.
+ *
+ * @param view see `Qcow2Image.viewSnapshot`.
+ */
+export async function ownStateClusters(image: Qcow2Image, view: Qcow2Image): Promise<number[]> {
+  const stateAt = Math.min(view.l1.byteLength, stateEntry(image, view.header.sizeBytes) * ENTRY_BYTES);
+  const l1 = viewOf(bytesOf(view.l1).slice(stateAt));
+  const references = new CountDeltas();
+  await addTree(image, l1, view.l1OffsetBytes + stateAt, 1, references);
+  for (let at = 0; at < l1.byteLength; at += ENTRY_BYTES) {
+    const l2Offset = decodeTableOffset(l1.getUint32(at), l1.getUint32(at + 4));
+    if (l2Offset !== 0) references.add(l2Offset / image.clusterSizeBytes, -1);
+  }
+  const counts = new Refcounts(image);
+  const own: number[] = [];
+  for (const [index, count] of references.changes()) if ((await counts.get(index)) === count) own.push(index);
+  return own;
+}
+
+/** The first L1 entry that is VM state's. */
+function stateEntry({ l2ReachBytes }: Qcow2Image, diskBytes: number): number {
+  return Math.ceil(diskBytes / l2ReachBytes);
 }
 
 /** Reads refcounts a block at a time. */

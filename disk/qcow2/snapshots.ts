@@ -4,6 +4,7 @@ import type { Qcow2Core } from "./core.ts";
 import { ENTRY_BYTES, MAX_L1_BYTES, MAX_SNAPSHOTS } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import { clearCopied } from "./l2-entry.ts";
+import { truncateFile } from "./resize.ts";
 import {
   activeTree,
   checkName,
@@ -156,10 +157,21 @@ export async function deleteSnapshots(core: Qcow2Core, idsOrNames: readonly stri
       result: undefined,
     };
   });
+  // Room at the end goes back to a browser's storage; a file on a disk keeps its length, as QEMU leaves it.
+  if (core.image.file.transactional) await truncateFile(core);
+}
+
+export interface ApplySnapshotOptions {
+  /** Leaves the VM state to the snapshot, for who reads it there. Default: the disk gets it too, as in QEMU. */
+  withoutState?: boolean;
 }
 
 /** Puts the disk back to what it was; its virtual size too. What it is now is gone. */
-export async function applySnapshot(core: Qcow2Core, idOrName: string): Promise<void> {
+export async function applySnapshot(
+  core: Qcow2Core,
+  idOrName: string,
+  options: ApplySnapshotOptions = {},
+): Promise<void> {
   const { image } = core;
   const snapshot = findSnapshot(image, idOrName);
   if (snapshot.diskBytes !== image.header.sizeBytes && image.header.version < 3)
@@ -182,7 +194,7 @@ export async function applySnapshot(core: Qcow2Core, idOrName: string): Promise<
     const tree = await snapshotTree(image, snapshot);
     // Never shorter than it was: QEMU keeps the room too.
     const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength, neededBytes));
-    l1.set(bytesOf(tree.l1));
+    l1.set(options.withoutState ? bytesOf(tree.l1).subarray(0, neededBytes) : bytesOf(tree.l1));
     return replaceActive(core, l1, snapshot.diskBytes, tree);
   });
 }

@@ -20,6 +20,9 @@ interface Mark {
 export class TablePatch {
   private readonly unitBytes: number;
   private readonly units = new Map<number, Uint8Array>();
+  /** What the units were, for a file whose flush can be undone. */
+  private readonly originals = new Map<number, Uint8Array>();
+  private fileBytesBefore = 0;
   private readonly marks: Mark[] = [];
   private endBytes = 0;
 
@@ -43,6 +46,7 @@ export class TablePatch {
       const inFile = Math.max(0, Math.min(unitBytes, file.sizeBytes - index * unitBytes));
       if (inFile > 0) await file.read(index * unitBytes, unit.subarray(0, inFile));
       units.set(index, unit);
+      if (file.transactional) this.originals.set(index, unit.slice());
     }
   }
 
@@ -86,6 +90,7 @@ export class TablePatch {
     for (const { offsetBytes, lengthBytes } of writes)
       if (!file.canWriteNow(offsetBytes, lengthBytes)) needs.push(() => file.load(offsetBytes, lengthBytes));
     if (needs.length > 0) return undefined;
+    this.fileBytesBefore = file.sizeBytes;
     for (const { offsetBytes, lengthBytes, stage } of writes)
       for (let done = 0; done < lengthBytes; ) {
         const at = offsetBytes + done;
@@ -94,6 +99,16 @@ export class TablePatch {
         done += length;
       }
     return true;
+  }
+
+  /** Takes back what was applied, on a file with transactions: nothing else may have been written since. */
+  revert(): void {
+    const { file, unitBytes, originals } = this;
+    for (const { offsetBytes, lengthBytes } of this.markedUnits()) {
+      const before = originals.get(offsetBytes / unitBytes);
+      if (before) file.write(offsetBytes, before.subarray(0, lengthBytes));
+    }
+    if (file.sizeBytes > this.fileBytesBefore) file.truncate(this.fileBytesBefore);
   }
 
   /** Whole units that hold marks; the order of writes is nothing to a file with transactions. */

@@ -119,6 +119,7 @@ export function testBlockFile(name: string, backEnd: BlockFileBackEnd): void {
         if (!backEnd.writable) return;
         await expectError("CLOSED", async () => file.write(0, new Uint8Array(1)));
         await expectError("CLOSED", async () => file.truncate(0));
+        await expectError("CLOSED", async () => file.forget(0, 1));
         await expectError("CLOSED", () => file.flush());
       });
     });
@@ -129,6 +130,7 @@ export function testBlockFile(name: string, backEnd: BlockFileBackEnd): void {
         const { file } = await createRandom();
         await expectError("READ_ONLY", async () => file.write(0, new Uint8Array(1)));
         await expectError("READ_ONLY", async () => file.truncate(0));
+        await expectError("READ_ONLY", async () => file.forget(0, 1));
         await file.flush();
       });
     }
@@ -175,6 +177,35 @@ function testWriting(backEnd: BlockFileBackEnd, create: Create, createRandom: Cr
       expect(file.canWriteNow(40_001, 60_000)).toBe(true);
       file.write(40_001, randomBytes(60_000));
     });
+
+    test.each([
+      ["before", false],
+      ["after", true],
+    ])(
+      "keeps what lies around bytes that are forgotten %s a flush, and takes new ones there",
+      async (_title, flushed) => {
+        const { file, content } = await createRandom();
+        const data = randomBytes(150_000);
+        await writeRange(file, 10_000, data);
+        content.set(data, 10_000);
+        if (flushed) await file.flush();
+        file.forget(30_001, 100_000);
+        expect(file.sizeBytes).toBe(CONTENT_BYTES);
+        const check = async () => {
+          await readRange(file, 30_001, 100_000);
+          expectSameBytes(await readRange(file, 0, 30_001), content.subarray(0, 30_001));
+          expectSameBytes(await readRange(file, 130_001, 70_000), content.subarray(130_001, 200_001));
+        };
+        await check();
+        await file.flush();
+        await check();
+        const anew = randomBytes(100_000);
+        await writeRange(file, 30_001, anew);
+        content.set(anew, 30_001);
+        await file.flush();
+        expectSameBytes(await readRange(file, 0, CONTENT_BYTES), content);
+      },
+    );
 
     test("grows with a gap of zeros", async () => {
       const { file, content } = await createRandom();

@@ -90,6 +90,7 @@ export function createColdFile(
       for (const piece of piecesOf(offsetBytes, data.length)) touch(piece);
     },
     truncate: (sizeBytes) => memory.truncate(sizeBytes),
+    forget: (offsetBytes, lengthBytes) => memory.forget(offsetBytes, lengthBytes),
     async flush() {
       await new Promise((resolve) => setImmediate(resolve));
       if (file.failure) throw file.failure;

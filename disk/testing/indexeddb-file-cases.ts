@@ -59,6 +59,26 @@ export function testIndexedDbFile(propertyRuns: number): void {
   describe("indexeddb file on its own", () => {
     afterEach(() => vi.restoreAllMocks());
 
+    test("does not store what was forgotten before a commit", async () => {
+      const file = await filled(new Uint8Array(8 * BLOCK_BYTES).fill(1));
+      file.write(0, new Uint8Array(16 * BLOCK_BYTES).fill(2));
+      expect(file.dirtyBytes).toBe(16 * BLOCK_BYTES);
+      // Parts of blocks are kept.
+      file.forget(4 * BLOCK_BYTES - 1, 8 * BLOCK_BYTES + 2);
+      expect(file.dirtyBytes).toBe(8 * BLOCK_BYTES);
+      const { bytesCommitted } = file.stats();
+      await file.flush();
+      expect(file.stats().bytesCommitted - bytesCommitted).toBe(8 * BLOCK_BYTES);
+      const again = await reopen(file);
+      for (const one of [file, again]) {
+        const bytes = await readAll(one);
+        const firsts = Array.from({ length: 16 }, (_, i) => bytes[i * BLOCK_BYTES]);
+        expect(firsts).toEqual([2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 2, 2]);
+      }
+      await again.close();
+      await file.close();
+    });
+
     test("is not made unless asked for", async () => {
       const error = await expectError("NOT_FOUND", async () =>
         openIndexedDbFile({ database: await database, fileId: "nothing" }),
