@@ -1,13 +1,13 @@
-import { ByreError, type Qcow2Device, type Qcow2Snapshot } from "../disk/index.ts";
+import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
 import { sameConfiguration } from "./configuration.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
 import type { LoadOptions, MachineConfiguration, SaveOptions, StartFrom } from "./machine.ts";
 import { restoreDevices } from "./machine-memory.ts";
-import { GuestMemoryFiller } from "./memory-filler.ts";
-import { type OpenState, openReader, type SavedStates } from "./saved-states.ts";
+import { MemoryFiller } from "./memory-filler.ts";
+import type { OpenDisks, OpenState, SavedStates } from "./saved-states.ts";
 import type { Screen } from "./screen.ts";
 import type { SerialPort } from "./serial-port.ts";
-import type { LoadedState } from "./state-loading.ts";
+import type { LoadedState, StateLoading } from "./state-loading.ts";
 import { checkGoing } from "./state-writing.ts";
 
 /** What saving and loading need of the machine. */
@@ -33,6 +33,8 @@ export interface SavableMachine {
   /** Tells the drives of the disks that have been put back. */
   refreshDrives(): Promise<void>;
   reboot(): void;
+  /** The machine cannot go on. */
+  fail(error: ByreError): void;
 }
 
 /** Saves, loads and changes of states of one machine, strictly one after the other. */
@@ -74,8 +76,7 @@ export class MachineSaving {
     return this.inTurn(options.signal, async (signal) => {
       const { machine, states } = this;
       const opened = await states.open(idOrName, options.diskOnly === true);
-      const device = states.disks.main.device;
-      await machine.inLine(() => this.take(opened, device, { ...options, signal }));
+      await machine.inLine(() => this.take(opened, { ...options, signal }));
     });
   }
 
@@ -84,7 +85,7 @@ export class MachineSaving {
     return this.inTurn(signal, async (signal) => {
       const { states } = this;
       const options = { signal, ...(onProgress && { onProgress }) };
-      await this.take(await openForStart(states, device, snapshot), device, options);
+      await this.take(await states.openForStart(device, snapshot), options);
     });
   }
 
@@ -113,62 +114,82 @@ export class MachineSaving {
     return work;
   }
 
-  private async take(
-    opened: OpenState,
-    device: Qcow2Device,
-    options: Pick<LoadOptions, "onProgress"> & { signal: AbortSignal },
-  ): Promise<void> {
-    const { machine, states } = this;
-    if (!opened.state) {
-      await machine.replaced(async () => {
-        await this.whole(states.disks.apply(opened.disks));
-        await machine.refreshDrives();
-        machine.reboot();
-      });
+  private async take(opened: OpenState | OpenDisks, options: TakeOptions): Promise<void> {
+    const { machine } = this;
+    if (!("header" in opened)) {
+      await machine.replaced(() => this.putBack(opened, async () => machine.reboot()));
       return;
     }
-    const { header } = opened.state;
-    const fits = sameConfiguration(header.configuration, machine.parts.configuration);
-    const fresh = fits && !machine.parts.started ? machine.parts : undefined;
-    const built = fits ? fresh : await machine.build(header.configuration);
-    const filler = new GuestMemoryFiller(header, built?.emulator);
-    let loaded: LoadedState;
+    const { configuration } = opened.header;
+    // A machine that never ran can be filled as well as a new one.
+    const present = sameConfiguration(configuration, machine.parts.configuration) ? machine.parts : undefined;
+    if (present?.started) {
+      await machine.replaced(() => this.refill(present, opened, options));
+      return;
+    }
+    const parts = present ?? (await machine.build(configuration));
     try {
-      loaded = await states.read(opened.state, device, (at, bytes) => filler.put(at, bytes), options);
-      checkGoing(options.signal);
-      if (built) {
-        filler.finish(built.emulator, loaded);
-        await restore(built, filler.device, opened);
-      }
+      const loaded = await this.fill(parts, opened, options);
+      await machine.replaced(() =>
+        this.putBack(opened, async () => {
+          if (parts !== present) await machine.adopt(parts);
+          this.taken(opened, loaded);
+        }),
+      );
     } catch (error) {
-      if (built && built !== fresh) await built.destroy();
+      if (parts !== machine.parts) await parts.destroy();
       throw error;
     }
-    await machine.replaced(async () => {
-      try {
-        await this.whole(states.disks.apply(opened.disks));
-      } catch (error) {
-        if (built && built !== fresh) await built.destroy();
-        throw error;
-      }
-      if (!built) {
-        filler.finish(machine.parts.emulator, loaded);
-        await restore(machine.parts, filler.device, opened);
-      } else if (built !== fresh) await machine.adopt(built);
-      await machine.refreshDrives();
-      if (header.serialTail !== undefined) machine.serial.replace(header.serialTail);
-      if (opened.disks.length > 0) states.remember(opened.snapshot, loaded);
+  }
+
+  /** Streams a state into an emulator that has not run. */
+  private async fill(parts: EmulatorParts, opened: OpenState, options: TakeOptions): Promise<LoadedState> {
+    const { emulator } = parts;
+    const filler = new MemoryFiller(opened.header, emulator);
+    const put: StateLoading["put"] = (at, bytes) => filler.put(at, bytes);
+    const loaded = await this.states.read(opened, { ...options, put });
+    filler.finish(emulator, loaded);
+    await restore(parts, filler.device, opened);
+    return loaded;
+  }
+
+  /** Puts the emulator that stands still back to a state. Nothing has changed until all of it is read. */
+  private async refill(parts: EmulatorParts, opened: OpenState, options: TakeOptions): Promise<void> {
+    const { emulator } = parts;
+    const filler = new MemoryFiller(opened.header, undefined);
+    const { clusterSizeBytes } = opened.reader;
+    const put: StateLoading["put"] = (at, bytes) => filler.put(at, bytes);
+    const isThere: StateLoading["isThere"] = (index, print) =>
+      filler.isThere(emulator, index, print, clusterSizeBytes);
+    const loaded = await this.states.read(opened, { ...options, put, isThere });
+    await this.putBack(opened, async () => {
+      filler.finish(emulator, loaded);
+      await restore(parts, filler.device, opened);
+      this.taken(opened, loaded);
     });
+  }
+
+  /** Puts the disks back, all or none, and then the machine: from there on there is no way back. */
+  private async putBack({ disks }: OpenDisks, machine: () => Promise<void>): Promise<void> {
+    await this.whole(this.states.disks.apply(disks));
+    try {
+      await machine();
+      await this.machine.refreshDrives();
+    } catch (error) {
+      this.machine.fail(toByreError(error));
+      throw error;
+    }
+  }
+
+  /** The emulator is in the state: the rest of the machine follows. */
+  private taken(opened: OpenState, loaded: LoadedState): void {
+    const { serialTail } = opened.header;
+    if (serialTail !== undefined) this.machine.serial.replace(serialTail);
+    if (opened.disks.length > 0) this.states.remember(opened.snapshot, loaded);
   }
 }
 
-/** The state a machine starts from: its own, with the disks that go back; or another image's, without. */
-async function openForStart(states: SavedStates, device: Qcow2Device, idOrName: string): Promise<OpenState> {
-  if (states.disks.has(device)) return states.open(idOrName, false);
-  const reader = await device.openState(idOrName);
-  const state = reader.sizeBytes === 0 ? undefined : await openReader(reader);
-  return { snapshot: reader.snapshot, disks: [], state };
-}
+type TakeOptions = Pick<LoadOptions, "onProgress"> & { signal: AbortSignal };
 
 /** Gives an emulator the devices of a state; its memory is in place. */
 async function restore(

@@ -1,5 +1,5 @@
 import { guestMemory } from "./machine-memory.ts";
-import { isZero } from "./saved-clusters.ts";
+import { fingerprint, isZero, type Print, samePrint } from "./saved-clusters.ts";
 import type { StateHeader } from "./state-format.ts";
 import { type LoadedState, putInto } from "./state-loading.ts";
 import type { V86Emulator } from "./v86-internals.ts";
@@ -8,7 +8,7 @@ import type { V86Emulator } from "./v86-internals.ts";
  * Takes the parts of a state as they come: memory straight into an emulator that does not run yet, or kept
  * until one that still runs has been stopped.
  */
-export class GuestMemoryFiller {
+export class MemoryFiller {
   /** The devices' part, whole once everything was put. */
   readonly device: Uint8Array<ArrayBuffer>;
   private readonly kept: { readonly offsetBytes: number; readonly bytes: Uint8Array }[] = [];
@@ -26,6 +26,14 @@ export class GuestMemoryFiller {
     if (offsetBytes >= device.offsetBytes) putInto(this.device, device, offsetBytes, bytes);
     else if (this.direct) putInto(guestMemory(this.direct), memory, offsetBytes, bytes);
     else this.kept.push({ offsetBytes, bytes });
+  }
+
+  /** Whether a cluster of the memory is what it is to be: for an emulator that stands still. */
+  isThere(emulator: V86Emulator, index: number, print: Print, clusterSizeBytes: number): boolean {
+    const memory = guestMemory(emulator);
+    const at = index * clusterSizeBytes - this.header.memory.offsetBytes;
+    if (at < 0 || at + clusterSizeBytes > memory.length) return false;
+    return samePrint(print, fingerprint(memory.subarray(at, at + clusterSizeBytes)));
   }
 
   /** Puts what was kept, and zeros where nothing is stored. The emulator stands still. */

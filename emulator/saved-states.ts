@@ -6,7 +6,6 @@ import {
   UNFINISHED_SNAPSHOT,
 } from "../disk/index.ts";
 import type {
-  LoadProgress,
   MachineConfiguration,
   MachineDisks,
   SnapshotChange,
@@ -16,7 +15,7 @@ import type {
 import { checkSnapshotName, finished, SnapshotDisks, type SnapshotSet } from "./snapshot-disks.ts";
 import { CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts";
 import { checkDescription, encodeStateHeader, type StateHeader } from "./state-format.ts";
-import { type LoadedState, loadState } from "./state-loading.ts";
+import { type LoadedState, loadState, type StateLoading } from "./state-loading.ts";
 import type { CompressionType, StatePacker } from "./state-packer.ts";
 import { isStateProblem, readHeader, readStateHeader, stateProblem } from "./state-reading.ts";
 import { type ParentState, stateSizeBytes, writePlain, writeState } from "./state-writing.ts";
@@ -36,13 +35,21 @@ export interface WriteOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A saved state that was looked at and can be loaded. */
-export interface OpenState {
+/** Where a state that is read goes. */
+export type ReadOptions = Pick<StateLoading, "put" | "isThere" | "signal"> & Partial<StateLoading>;
+
+/** A snapshot without a machine's state, or of which nobody wants it: the disks alone go back. */
+export interface OpenDisks {
   readonly snapshot: Qcow2Snapshot;
   /** The disks that go back with it; none when it is another image's. */
   readonly disks: SnapshotSet;
-  /** undefined: there is no machine's state, the disks alone go back. */
-  readonly state: { readonly reader: StateReader; readonly header: StateHeader } | undefined;
+}
+
+/** A saved state that was looked at and can be loaded. */
+export interface OpenState extends OpenDisks {
+  readonly device: Qcow2Device;
+  readonly reader: StateReader;
+  readonly header: StateHeader;
 }
 
 /** The saved states of one machine, in the images of its disks. */
@@ -147,27 +154,30 @@ export class SavedStates {
    * @param diskOnly without its machine's state.
    * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, UNSUPPORTED_VERSION, STATE_MISMATCH, what reading meets.
    */
-  async open(idOrName: string, diskOnly: boolean): Promise<OpenState> {
+  async open(idOrName: string, diskOnly: boolean): Promise<OpenState | OpenDisks> {
     const snapshot = this.disks.find(idOrName);
     const { device } = this.disks.main;
-    const reader = await device.openState(snapshot.id);
-    const state = diskOnly || reader.sizeBytes === 0 ? undefined : await openReader(reader);
-    const ids = state?.header.disks ?? (await this.idsOf(snapshot));
-    return { snapshot, disks: this.disks.setOf(snapshot, ids), state };
+    const state = diskOnly ? undefined : await openState(device, snapshot.id);
+    const disks = this.disks.setOf(snapshot, state?.header.disks ?? (await this.idsOf(snapshot)));
+    return { ...state, snapshot, disks };
+  }
+
+  /**
+   * Looks at the state that a machine starts from: one of its own, or another image's. Of that the disks are
+   * taken as they are.
+   */
+  async openForStart(device: Qcow2Device, idOrName: string): Promise<OpenState | OpenDisks> {
+    if (this.disks.has(device)) return this.open(idOrName, false);
+    const { snapshot } = await device.openState(idOrName);
+    return { snapshot, ...(await openState(device, snapshot.id)), disks: [] };
   }
 
   /** Reads a state that was opened. */
-  async read(
-    { reader, header }: NonNullable<OpenState["state"]>,
-    device: Qcow2Device,
-    put: (offsetBytes: number, bytes: Uint8Array<ArrayBuffer>) => void,
-    options: { onProgress?: ((done: LoadProgress) => void) | undefined; signal?: AbortSignal | undefined },
-  ): Promise<LoadedState> {
-    const { onProgress = () => {}, signal } = options;
+  async read({ device, reader, header }: OpenState, options: ReadOptions): Promise<LoadedState> {
     // At most one copy of the guest's memory beside it.
     this.room.clear();
     const type = device.info.compression;
-    return loadState(reader, header, { packer: this.packer, type, put, onProgress, signal });
+    return loadState(reader, header, { onProgress: () => {}, ...options, packer: this.packer, type });
   }
 
   /** The machine is now what a state of its own says: the next save shares what has not changed. */
@@ -284,12 +294,18 @@ export class SavedStates {
   }
 }
 
-/** Reads and checks the header of a state that is to be loaded. */
-export async function openReader(reader: StateReader): Promise<{ reader: StateReader; header: StateHeader }> {
+/** Reads and checks the header of a state that is to be loaded; undefined when there is none. */
+async function openState(
+  device: Qcow2Device,
+  idOrName: string,
+): Promise<Omit<OpenState, "disks"> | undefined> {
+  const reader = await device.openState(idOrName);
+  const { snapshot } = reader;
+  if (reader.sizeBytes === 0) return undefined;
   const header = await readHeader(reader);
-  const problem = stateProblem(header, reader.snapshot.name);
+  const problem = stateProblem(header, snapshot.name);
   if (problem) throw problem;
-  return { reader, header };
+  return { device, reader, header, snapshot };
 }
 
 /** How clusters of a new state are packed; encrypted ones are not. */

@@ -248,6 +248,7 @@ export class V86Machine implements Machine {
       },
       refreshDrives: () => this.drives.refresh(),
       reboot: () => this.emulator.v86.cpu.reboot_internal(),
+      fail: (error) => this.fail(error),
     };
   }
 
@@ -279,9 +280,7 @@ export class V86Machine implements Machine {
     try {
       await work();
     } catch (error) {
-      const failure = toByreError(error);
-      if (DEADLY.includes(failure.code)) this.fail(failure);
-      else if (wasRunning && this.state === "running") await this.run();
+      if (wasRunning && this.state === "running") await this.run();
       throw error;
     }
     this.drives.cancel();
