@@ -3,7 +3,6 @@ import { checkName, replaceSnapshots, snapshotTree } from "./snapshot-change.ts"
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { changeSnapshot, createSnapshot, deleteSnapshots, findSnapshot } from "./snapshots.ts";
 import { type FinishStateOptions, type InTurn, SnapshotState, type StateWriter } from "./state-writer.ts";
-import { vmStateOffset } from "./vm-state.ts";
 /**
  * What a snapshot is called while its VM state is being written. One that is still called so when an image is
  * opened was left by a crash: nobody is to load it, and the next save drops it.
@@ -21,10 +20,10 @@ export async function beginState(
   options: BeginStateOptions,
   inTurn: InTurn,
 ): Promise<StateWriter> {
-  const { image } = core;
-  const endBytes = vmStateOffset(image) + options.maxStateBytes;
-  const l1Entries = Math.ceil(endBytes / image.l2ReachBytes);
-  const snapshot = await createSnapshot(core, { name: UNFINISHED_SNAPSHOT, l1Entries });
+  const snapshot = await createSnapshot(core, {
+    name: UNFINISHED_SNAPSHOT,
+    stateRoomBytes: options.maxStateBytes,
+  });
   return openForWriting(core, snapshot, inTurn, (options) => {
     const { replaces, ...change } = options;
     return changeSnapshot(core, snapshot.id, change, replaces);

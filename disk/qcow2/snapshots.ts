@@ -30,8 +30,8 @@ export interface CreateSnapshotOptions {
   vmStateBytes?: number;
   /** Instructions the guest has run. Default: not counted. */
   icount?: bigint;
-  /** Entries of the snapshot's L1 table, when it is to have room for more than the active one has. */
-  l1Entries?: number;
+  /** Room for so much VM state, which is empty at first. Default: the snapshot has what the disk has of it. */
+  stateRoomBytes?: number;
   /** Keeps the disk as this snapshot has it, and its VM state. Default: the disk as it is now. */
   of?: Qcow2Snapshot;
 }
@@ -72,9 +72,10 @@ export async function createSnapshot(
     );
   const now = Date.now();
   return runBulkChange(core, async () => {
-    const kept = options.of ? await snapshotTree(image, options.of) : activeTree(image);
-    const l1 = new Uint8Array(Math.max(kept.l1.byteLength, (options.l1Entries ?? 0) * ENTRY_BYTES));
-    l1.set(bytesOf(kept.l1));
+    const active = activeTree(image);
+    const of = options.of ? await snapshotTree(image, options.of) : active;
+    const kept = options.stateRoomBytes === undefined ? of : withStateRoom(image, of, options.stateRoomBytes);
+    const l1 = bytesOf(kept.l1).slice();
     const snapshot: Omit<Qcow2Snapshot, "l1OffsetBytes"> = {
       id: String(
         image.snapshots.reduce((most, { id }) => Math.max(most, Number.parseInt(id, 10) || 0), 0) + 1,
@@ -103,7 +104,7 @@ export async function createSnapshot(
         added: [kept],
         removed: [],
         // What another snapshot has is counted already: the active tree's flags do not change with it.
-        active: options.of ? NO_TREE : kept,
+        active: options.of ? NO_TREE : active,
         tables: [{ bytes: l1, clusterIndex: place[0] ?? 0 }, ...table.tables],
         releasedTables: table.releasedTables,
         header: table.header,
@@ -112,6 +113,14 @@ export async function createSnapshot(
       result: created,
     };
   });
+}
+
+/** A tree of the disk's tables alone, with empty entries for VM state after them. */
+function withStateRoom(image: Qcow2Image, { l1, l1OffsetBytes }: TableTree, roomBytes: number): TableTree {
+  const diskBytes = Math.ceil(image.header.sizeBytes / image.l2ReachBytes) * ENTRY_BYTES;
+  const bytes = new Uint8Array(diskBytes + Math.ceil(roomBytes / image.l2ReachBytes) * ENTRY_BYTES);
+  bytes.set(bytesOf(l1).subarray(0, diskBytes));
+  return { l1: viewOf(bytes), l1OffsetBytes };
 }
 
 /** What of a snapshot's entry may change. */

@@ -184,7 +184,11 @@ export class SnapshotState implements StateWriter {
       if (!fits) return false;
     }
     const before = entryAt(this.view, place.slice, place.index);
-    const changes = this.entries.countChanges(clusters, [before]);
+    const changes = new Map<number, number>();
+    const change = (index: number, by: number) => changes.set(index, (changes.get(index) ?? 0) + by);
+    for (const index of clusters) change(index, 1);
+    // It may refer to the same cluster already: packed data of both, or shared before.
+    for (const index of this.entries.clustersOf(before)) change(index, -1);
     this.allocator.check(changes, needs);
     this.entries.check(place, 1, needs);
     if (needs.length > 0) return undefined;
