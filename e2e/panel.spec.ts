@@ -1,0 +1,236 @@
+import type { Page } from "@playwright/test";
+import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
+import { ask, expect, hex, machines, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
+import type { ImageServer } from "./image-server.ts";
+import { guestImage, sectorOf } from "./images.ts";
+
+const BANNER = "tiny guest ready";
+const SECTOR = 100;
+
+async function openGuest(page: Page, images: ImageServer, parameters = ""): Promise<void> {
+  images.files.set("guest.qcow2", { bytes: await guestImage() });
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32${parameters}`);
+  await waitForSerial(page, BANNER);
+}
+
+/** Opens the snapshots, and gives the panel. */
+async function openPanel(page: Page) {
+  await page.getByRole("button", { name: "Snapshots", exact: true }).click();
+  const panel = page.getByRole("complementary", { name: "Snapshots" });
+  await expect(panel).toBeVisible();
+  return panel;
+}
+
+const writeSector = async (page: Page, byte: number) =>
+  expect(await ask(page, `W${hex(SECTOR)}${hex(byte, 2)}`)).toMatch(/^=/);
+const readSector = (page: Page) => ask(page, `R${hex(SECTOR)}`);
+const checksum = (byte: number) => `=${tinyGuestChecksum(sectorOf(byte))}`;
+
+test("a snapshot is saved, restored, renamed, described and deleted in the panel", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  await writeSector(page, 0x5a);
+  const panel = await openPanel(page);
+  await expect(panel.getByText("None yet")).toBeVisible();
+  await panel.getByRole("button", { name: "Add a description" }).click();
+  await panel.getByLabel("Description").fill("With 5A in it.");
+  await panel.getByRole("button", { name: "Save" }).click();
+
+  const item = panel.getByRole("listitem");
+  await expect(item.getByRole("heading")).toHaveText("Snapshot 1");
+  await expect(item).toContainText("just now");
+  await expect(item).toContainText(/ its own\d.* shared/);
+  await expect(item).toContainText("With 5A in it.");
+  const picture = item.locator("img");
+  await expect(picture).toBeVisible();
+  expect(await picture.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBeGreaterThan(0);
+  await expect(panel.getByLabel("New snapshot")).toHaveValue("Snapshot 2");
+
+  await writeSector(page, 0xa5);
+  await item.getByRole("button", { name: "Restore Snapshot 1" }).click();
+  await expect(item.getByText("What it is now is gone then")).toBeVisible();
+  await item.getByRole("button", { name: "Cancel" }).click();
+  expect(await readSector(page)).toBe(checksum(0xa5));
+  await item.getByRole("button", { name: "Restore Snapshot 1" }).click();
+  await item.getByRole("button", { name: "Restore", exact: true }).click();
+  await expect(item.getByText("What it is now is gone then")).toBeHidden();
+  expect(await readSector(page)).toBe(checksum(0x5a));
+
+  await item.getByRole("button", { name: "Snapshot 1: more" }).click();
+  await item.getByRole("button", { name: "Rename or describe" }).click();
+  await item.getByLabel("Name").fill("Before");
+  await item.getByLabel("Description").fill("Changed my mind.");
+  await item.getByRole("button", { name: "Keep changes" }).click();
+  await expect(item.getByRole("heading")).toHaveText("Before");
+  await expect(item).toContainText("Changed my mind.");
+  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toMatchObject([{ name: "Before" }]);
+
+  await item.getByRole("button", { name: "Before: more" }).click();
+  await item.getByRole("button", { name: "Delete" }).click();
+  await item.getByRole("button", { name: "Keep" }).click();
+  await item.getByRole("button", { name: "Before: more" }).click();
+  await item.getByRole("button", { name: "Delete" }).click();
+  await item.getByRole("button", { name: "Delete", exact: true }).click();
+  await expect(panel.getByText("None yet")).toBeVisible();
+  await expect(panel.getByRole("heading", { name: "Snapshots" })).toBeFocused();
+  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toEqual([]);
+});
+
+test("restoring offers to save what would be gone", async ({ page, images }) => {
+  await openGuest(page, images);
+  await writeSector(page, 0x11);
+  await page.evaluate(() => window.byre.machine?.save("first"));
+  await writeSector(page, 0x22);
+  const panel = await openPanel(page);
+  await panel.getByRole("button", { name: "Restore first" }).click();
+  await panel.getByRole("button", { name: "Save first" }).click();
+  await expect(panel.getByRole("heading", { name: "Snapshot 1" })).toBeVisible();
+  await expect(panel.getByText("What it is now is gone then")).toBeHidden();
+  expect(await readSector(page)).toBe(checksum(0x11));
+  await panel.getByRole("button", { name: "Restore Snapshot 1" }).click();
+  await panel.getByRole("button", { name: "Restore", exact: true }).click();
+  await expect(panel.getByText("What it is now is gone then")).toBeHidden();
+  expect(await readSector(page)).toBe(checksum(0x22));
+});
+
+test("quick save and restore work while the guest has the keyboard, which it gets back", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  await page.keyboard.press("Control+Alt+KeyR");
+  await expect(page.getByText("There is no quick save yet.")).toBeVisible();
+
+  await writeSector(page, 0x33);
+  await page.keyboard.press("Control+Alt+KeyS");
+  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
+  await writeSector(page, 0x44);
+
+  await page.keyboard.press("Control+Alt+KeyR");
+  const question = page.getByRole("alertdialog", { name: "Quick restore" });
+  await expect(question.getByRole("button", { name: "Restore" })).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(question).toBeHidden();
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  expect(await readSector(page)).toBe(checksum(0x44));
+
+  await page.keyboard.press("Control+Alt+KeyR");
+  await expect(question).toBeVisible();
+  await page.keyboard.press("Control+Alt+KeyR");
+  await expect(question).toBeHidden();
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  expect(await readSector(page)).toBe(checksum(0x33));
+
+  await page.keyboard.press("Control+Alt+KeyS");
+  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
+  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toMatchObject([{ name: "quick" }]);
+});
+
+test("AltGr, which Windows reports as Ctrl and Alt, types and does not save", async ({ page, images }) => {
+  await openGuest(page, images);
+  /** What is being done one turn after Ctrl-Alt-S, with AltGr or without. */
+  const pressed = (modifierAltGraph: boolean) =>
+    page.evaluate(async (altGraph) => {
+      const keys = { code: "KeyS", ctrlKey: true, altKey: true, modifierAltGraph: altGraph, bubbles: true };
+      document.body.dispatchEvent(new KeyboardEvent("keydown", keys));
+      await new Promise((resolve) => setTimeout(resolve));
+      return window.byre.machine?.activity?.name;
+    }, modifierAltGraph);
+  expect(await pressed(true)).toBeUndefined();
+  expect(await pressed(false)).toBe("quick");
+  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
+});
+
+test("a suspended machine is in the gallery as such and goes on from there", async ({ page, images }) => {
+  await openGuest(page, images);
+  await ask(page, "Ebefore\n");
+  await page.getByRole("button", { name: "Suspend" }).click();
+  const row = page.getByRole("region", { name: "Yours" }).getByRole("listitem");
+  await expect(row).toContainText("suspended just now");
+  expect(await page.evaluate(() => window.byre.machine)).toBeUndefined();
+  await row.getByRole("button", { name: "Resume guest" }).click();
+  await waitForState(page, "running");
+  await expect(page.locator(".xterm-rows")).toContainText("before");
+  expect(await ask(page, "Eafter\n")).toContain("after");
+  expect(
+    await page.evaluate((banner) => window.byre.machine?.serial.text().split(banner).length, BANNER),
+  ).toBe(2);
+});
+
+test("another machine can have the place of one that is suspended for it", async ({ page, images }) => {
+  await openGuest(page, images);
+  images.files.set("two.qcow2", { bytes: await guestImage() });
+  await page.goto(`/#/run?image=${images.url("two.qcow2")}&memory=32`);
+  await page.getByRole("button", { name: "Suspend it and go on" }).click();
+  await page.waitForFunction(() => window.byre.machine?.name === "two");
+  await waitForSerial(page, BANNER);
+  await page.goto("/");
+  await expect(page.getByRole("button", { name: "Resume guest" })).toBeVisible();
+});
+
+test("a new machine starts from a snapshot of another", async ({ page, images }) => {
+  await openGuest(page, images);
+  await writeSector(page, 0x55);
+  await page.evaluate(() => window.byre.machine?.save("fork"));
+  await writeSector(page, 0x66);
+  const panel = await openPanel(page);
+  await panel.getByRole("button", { name: "fork: more" }).click();
+  await panel.getByRole("button", { name: "New machine from here" }).click();
+  await panel.getByRole("button", { name: "Go to it" }).click();
+  await page.getByRole("button", { name: "Suspend it and go on" }).click();
+  await page.waitForFunction(() => window.byre.machine?.name === "guest fork");
+  await waitForState(page, "running");
+  expect(await readSector(page)).toBe(checksum(0x55));
+  expect(await machines(page)).toHaveLength(2);
+});
+
+test("how often a machine saves itself is chosen in the panel and kept", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openPanel(page);
+  await expect(panel.getByLabel("Autosave", { exact: true })).toHaveValue("5");
+  await panel.getByLabel("Autosave", { exact: true }).selectOption("Off");
+  await expect(panel.getByText("as after a power cut")).toBeVisible();
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect((await openPanel(page)).getByLabel("Autosave", { exact: true })).toHaveValue("0");
+});
+
+test("a machine to throw away has snapshots, and neither suspend nor autosave", async ({ page, images }) => {
+  await openGuest(page, images, "&ephemeral=1");
+  const panel = await openPanel(page);
+  await expect(page.getByRole("button", { name: "Suspend" })).toHaveCount(0);
+  await expect(panel.getByLabel("Autosave", { exact: true })).toHaveCount(0);
+  await panel.getByRole("button", { name: "Save" }).click();
+  await panel.getByRole("button", { name: "Snapshot 1: more" }).click();
+  await expect(panel.getByRole("button", { name: "Delete" })).toBeVisible();
+  await expect(panel.getByRole("button", { name: "New machine from here" })).toHaveCount(0);
+});
+
+test("the overlay is exported with its snapshots and without", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openPanel(page);
+  await panel.getByRole("button", { name: "Save" }).click();
+  const sizeOf = async (name: string) => {
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      panel.getByRole("button", { name }).click(),
+    ]);
+    expect(download.suggestedFilename()).toBe("guest-overlay.qcow2");
+    let bytes = 0;
+    for await (const piece of await download.createReadStream()) bytes += piece.length;
+    return bytes;
+  };
+  expect(await sizeOf("With snapshots")).toBeGreaterThan(await sizeOf("Without"));
+});
+
+test("Escape closes the panel, and the focus is where it was opened", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openPanel(page);
+  await expect(panel.getByRole("heading", { name: "Snapshots" })).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(panel).toHaveCount(0);
+  await expect(page.getByRole("button", { name: "Snapshots", exact: true })).toBeFocused();
+});
