@@ -16,6 +16,7 @@ export type ByreErrorCode =
   | "CLOSED"
   | "QUOTA_EXCEEDED"
   | "STORAGE"
+  | "IMPORT_UNFINISHED"
   | "IN_USE"
   | "CANCELLED"
   // Images

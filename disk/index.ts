@@ -13,12 +13,18 @@ export {
   openHttpFile,
 } from "./files/http-file.ts";
 export type { FileIdentity } from "./files/http-identity.ts";
+export type { ImportProgress, ImportState } from "./files/importing-copy.ts";
+export {
+  type ImportingFile,
+  type ImportingFileOptions,
+  openImportingFile,
+} from "./files/importing-file.ts";
 export {
   deleteIndexedDbFile,
   type IndexedDbFileSize,
   indexedDbFileSizes,
 } from "./files/indexeddb-catalog.ts";
-export { type BlockDatabase, openBlockDatabase } from "./files/indexeddb-database.ts";
+export { type BlockDatabase, type ImportSource, openBlockDatabase } from "./files/indexeddb-database.ts";
 export {
   type IndexedDbFile,
   type IndexedDbFileOptions,
@@ -50,7 +56,10 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
-export { type BeginStateOptions, UNFINISHED_SNAPSHOT } from "./qcow2/saved-state.ts";
+export {
+  type BeginStateOptions,
+  UNFINISHED_SNAPSHOT,
+} from "./qcow2/saved-state.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
 export type { SnapshotUsage } from "./qcow2/snapshot-usage.ts";
 export type { StateReader } from "./qcow2/state-reader.ts";

@@ -1,6 +1,6 @@
 import { unwrap } from "idb";
 import { BLOCK_BYTES } from "./indexeddb-blocks.ts";
-import type { BlockDatabase } from "./indexeddb-database.ts";
+import type { BlockDatabase, ImportSource } from "./indexeddb-database.ts";
 import { storageError } from "./indexeddb-errors.ts";
 import { blockRange } from "./indexeddb-transactions.ts";
 
@@ -11,6 +11,8 @@ export interface IndexedDbFileSize {
   sizeBytes: number;
   /** What it takes in the browser's storage: holes take nothing. */
   storedBytes: number;
+  /** The file that this one is an unfinished copy of; undefined for all other files. */
+  importOf: ImportSource | undefined;
 }
 
 /**
@@ -53,11 +55,12 @@ export async function indexedDbFileSizes(database: BlockDatabase): Promise<Index
       const records = await transaction.objectStore("files").getAll();
       const blocks = transaction.objectStore("blocks");
       const counts = await Promise.all(records.map(({ fileId }) => blocks.count(blockRange(fileId))));
-      return records.map(({ fileId, name, sizeBytes }, index) => ({
+      return records.map(({ fileId, name, sizeBytes, importOf }, index) => ({
         fileId,
         name,
         sizeBytes,
         storedBytes: (counts[index] ?? 0) * BLOCK_BYTES,
+        importOf,
       }));
     });
   } catch (error) {

@@ -3,7 +3,7 @@ import type { WriteStage } from "../block-file.ts";
 import { ByreError, toByreError } from "../errors.ts";
 import { checkRange } from "../ranges.ts";
 import { BLOCK_BYTES, IndexedDbBlocks } from "./indexeddb-blocks.ts";
-import type { BlockDatabase, BlockSchema, FileRecord } from "./indexeddb-database.ts";
+import type { BlockDatabase, BlockSchema, FileRecord, ImportSource } from "./indexeddb-database.ts";
 import { storageError } from "./indexeddb-errors.ts";
 import type { IndexedDbFile, IndexedDbFileOptions, IndexedDbFileStats } from "./indexeddb-file.ts";
 import { IndexedDbLoader } from "./indexeddb-loader.ts";
@@ -40,6 +40,7 @@ export class CommittingFile implements IndexedDbFile {
   /** Marks this opening's commits; see `FileRecord`. */
   private readonly writer = crypto.randomUUID();
   private stored: ExpectedRecord;
+  private importOf: ImportSource | undefined;
   private generation: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private commitQueued = false;
@@ -63,6 +64,7 @@ export class CommittingFile implements IndexedDbFile {
     this.commitAboveBytes = options.commitAboveBytes ?? COMMIT_ABOVE_BYTES;
     this.maxDirtyBytes = options.maxDirtyBytes ?? MAX_DIRTY_BYTES;
     this.stored = record;
+    this.importOf = record.importOf;
     this.generation = record.generation;
   }
 
@@ -115,6 +117,11 @@ export class CommittingFile implements IndexedDbFile {
     checkRange(this.name, Number.MAX_SAFE_INTEGER, sizeBytes, 0);
     this.blocks.truncate(sizeBytes);
     this.scheduleCommit();
+  }
+
+  /** The commit that stores the changes of this turn makes the copy a whole file. */
+  finishImport(): void {
+    this.importOf = undefined;
   }
 
   forget(offsetBytes: number, lengthBytes: number): void {
@@ -189,6 +196,7 @@ export class CommittingFile implements IndexedDbFile {
       generation: this.generation,
       writer: this.writer,
       trims: capture.trims,
+      ...(this.importOf && { importOf: this.importOf }),
     };
     const request: CommitRequest = { record, deleteFrom: capture.deleteFrom, blocks: capture.blocks };
     if (kind === "checked") request.expected = this.stored;

@@ -2,6 +2,14 @@ import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { ByreError } from "../errors.ts";
 import { storageError } from "./indexeddb-errors.ts";
 
+/** The file that another is a copy of: what tells it from other files. */
+export interface ImportSource {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** When it was last changed, in milliseconds since 1970; undefined where that is not known. */
+  readonly lastModifiedMs: number | undefined;
+}
+
 /** What is kept of one file, beside its blocks. */
 export interface FileRecord {
   fileId: string;
@@ -18,6 +26,11 @@ export interface FileRecord {
    * in memory is noted here, so that no commit ever has to read.
    */
   trims: [blockIndex: number, validBytes: number][];
+  /**
+   * The file is a copy that is not whole: it has the first `sizeBytes` of this one. Goes with the commit of the
+   * last piece.
+   */
+  importOf?: ImportSource;
 }
 
 export interface BlockSchema extends DBSchema {

@@ -2,7 +2,7 @@ import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { BLOCK_BYTES } from "./indexeddb-blocks.ts";
 import { CommittingFile } from "./indexeddb-committing-file.ts";
-import type { BlockDatabase, FileRecord } from "./indexeddb-database.ts";
+import type { BlockDatabase, FileRecord, ImportSource } from "./indexeddb-database.ts";
 import { storageError } from "./indexeddb-errors.ts";
 
 export interface IndexedDbFileOptions {
@@ -53,10 +53,22 @@ export interface IndexedDbFile extends BlockFile {
 /**
  * Opens a file that lives in IndexedDB.
  *
- * @throws ByreError NOT_FOUND when there is none and `create` is not set; STORAGE, QUOTA_EXCEEDED, IN_USE.
+ * @throws ByreError NOT_FOUND when there is none and `create` is not set; IMPORT_UNFINISHED for a copy that is
+ *   not whole; STORAGE, QUOTA_EXCEEDED, IN_USE.
  */
-export async function openIndexedDbFile(options: IndexedDbFileOptions): Promise<IndexedDbFile> {
-  const { database, fileId } = options;
+export function openIndexedDbFile(options: IndexedDbFileOptions): Promise<IndexedDbFile> {
+  return openCommittingFile(options);
+}
+
+/**
+ * Opens a file as `openIndexedDbFile` does; with `importOf` the copy of that one, whole or not.
+ *
+ * @throws ByreError FILE_CHANGED when it is the copy of another.
+ */
+export async function openCommittingFile(
+  options: IndexedDbFileOptions & { importOf?: ImportSource },
+): Promise<CommittingFile> {
+  const { database, fileId, importOf } = options;
   const name = options.name ?? fileId;
   try {
     const found = await database.use((connection) => connection.get("files", fileId));
@@ -66,7 +78,8 @@ export async function openIndexedDbFile(options: IndexedDbFileOptions): Promise<
         fileId,
       });
     }
-    const record = found ?? (await createRecord(database, fileId, name));
+    const record = found ?? (await createRecord(database, fileId, name, importOf));
+    checkImport(record, importOf, name);
     if (record.blockBytes !== BLOCK_BYTES) {
       throw new ByreError(
         "STORAGE",
@@ -81,7 +94,12 @@ export async function openIndexedDbFile(options: IndexedDbFileOptions): Promise<
   }
 }
 
-function createRecord(database: BlockDatabase, fileId: string, name: string): Promise<FileRecord> {
+function createRecord(
+  database: BlockDatabase,
+  fileId: string,
+  name: string,
+  importOf: ImportSource | undefined,
+): Promise<FileRecord> {
   const record: FileRecord = {
     fileId,
     name,
@@ -90,6 +108,8 @@ function createRecord(database: BlockDatabase, fileId: string, name: string): Pr
     generation: 0,
     writer: "",
     trims: [],
+    // Of an empty file nothing is left to copy.
+    ...(importOf && importOf.sizeBytes > 0 && { importOf }),
   };
   return database.use(async (connection) => {
     const transaction = connection.transaction("files", "readwrite", { durability: "strict" });
@@ -98,4 +118,35 @@ function createRecord(database: BlockDatabase, fileId: string, name: string): Pr
     await Promise.all([adding, transaction.done]);
     return record;
   });
+}
+
+/** A copy is for who knows of what it is one, and only of that. */
+function checkImport(record: FileRecord, wanted: ImportSource | undefined, name: string): void {
+  const { fileId, sizeBytes, importOf: begun } = record;
+  if (!wanted && begun)
+    throw new ByreError(
+      "IMPORT_UNFINISHED",
+      `${name}: only ${sizeBytes} of the ${begun.sizeBytes} bytes of "${begun.name}" were copied into this browser. ` +
+        "Drop that file on the page again: the copying goes on where it stopped.",
+      { file: name, fileId, copiedBytes: sizeBytes, sizeBytes: begun.sizeBytes },
+    );
+  if (!wanted) return;
+  const same = begun
+    ? begun.name === wanted.name &&
+      begun.sizeBytes === wanted.sizeBytes &&
+      begun.lastModifiedMs === wanted.lastModifiedMs
+    : sizeBytes === wanted.sizeBytes;
+  if (same) return;
+  throw new ByreError(
+    "FILE_CHANGED",
+    `${describe(wanted)} is not the file that was being copied, or it was changed since. That was ` +
+      `${describe(begun ?? { name, sizeBytes, lastModifiedMs: undefined })}. Give that file again, or import this one anew.`,
+    { file: wanted.name, fileId, sizeBytes: wanted.sizeBytes },
+  );
+}
+
+function describe({ name, sizeBytes, lastModifiedMs }: ImportSource): string {
+  const changed =
+    lastModifiedMs === undefined ? "" : `, last changed ${new Date(lastModifiedMs).toISOString()}`;
+  return `"${name}" (${sizeBytes} bytes${changed})`;
 }

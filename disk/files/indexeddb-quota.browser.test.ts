@@ -2,25 +2,19 @@ import { afterEach, expect, test, vi } from "vitest";
 import { expectError, expectSameBytes } from "../testing/block-file-suite.ts";
 import { openTestDatabase } from "../testing/indexeddb-file-cases.ts";
 import { randomBytes } from "../testing/random-bytes.ts";
+import { storageBuckets } from "../testing/storage-buckets.ts";
 import { openIndexedDbFile } from "./indexeddb-file.ts";
 
 const MIB = 1024 * 1024;
 
-/** Chromium's Storage Buckets; its types are in no library yet. */
-interface StorageBuckets {
-  open(name: string, options: { quota: number }): Promise<{ indexedDB: IDBFactory }>;
-  delete(name: string): Promise<void>;
-}
-const buckets = (navigator as unknown as { storageBuckets: StorageBuckets }).storageBuckets;
-
 afterEach(async () => {
   vi.unstubAllGlobals();
-  await buckets.delete("small");
+  await storageBuckets.delete("small");
 });
 
 test("a full quota loses nothing: neither what is in memory nor what was stored", async () => {
   // A bucket has a quota of its own, so that the tests beside this one keep theirs.
-  const bucket = await buckets.open("small", { quota: 2 * MIB });
+  const bucket = await storageBuckets.open("small", { quota: 2 * MIB });
   vi.stubGlobal("indexedDB", bucket.indexedDB);
   const database = await openTestDatabase();
   const file = await openIndexedDbFile({ database, fileId: "a", create: true, commitAfterMs: 0 });

@@ -1,0 +1,4 @@
+import "fake-indexeddb/auto";
+import { testImportingFile } from "../testing/importing-file-cases.ts";
+
+testImportingFile();

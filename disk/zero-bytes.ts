@@ -1,0 +1,17 @@
+/** Whether a part of some bytes has zeros only. Data mostly shows itself in the first words. */
+export function isAllZero(bytes: Uint8Array, start = 0, end = bytes.length): boolean {
+  let at = start;
+  // Words, where they lie on their boundaries: four bytes in one look.
+  const lead = Math.min(end, start + ((4 - ((bytes.byteOffset + start) % 4)) % 4));
+  for (; at < lead; at++) if (bytes[at] !== 0) return false;
+  const wordCount = Math.floor((end - at) / 4);
+  if (wordCount > 0 && !areZero(new Uint32Array(bytes.buffer, bytes.byteOffset + at, wordCount)))
+    return false;
+  for (at += wordCount * 4; at < end; at++) if (bytes[at] !== 0) return false;
+  return true;
+}
+
+function areZero(words: Uint32Array): boolean {
+  for (let index = 0; index < words.length; index++) if (words[index] !== 0) return false;
+  return true;
+}
