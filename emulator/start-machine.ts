@@ -10,7 +10,7 @@ import {
 import { openDrives } from "./machine-drives.ts";
 import { SavedStates } from "./saved-states.ts";
 import { directPacker } from "./state-packer.ts";
-import { readStateHeader } from "./state-reading.ts";
+import { readStateHeader, stateProblem } from "./state-reading.ts";
 import { V86Machine } from "./v86-machine.ts";
 
 /**
@@ -21,8 +21,11 @@ import { V86Machine } from "./v86-machine.ts";
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const { startFrom, disks } = options;
-  const saved = startFrom && (await readStateHeader(startFrom.device, startFrom.snapshot))?.configuration;
-  const configuration = { ...DEFAULT_CONFIGURATION, ...options.configuration, ...saved };
+  const saved = startFrom && (await readStateHeader(startFrom.device, startFrom.snapshot));
+  const problem = saved && stateProblem(saved, startFrom.snapshot);
+  // Before an emulator is built for nothing.
+  if (problem) throw problem;
+  const configuration = { ...DEFAULT_CONFIGURATION, ...options.configuration, ...saved?.configuration };
   checkConfiguration(configuration);
   checkFirmware(options);
   const kit = { ...options, drives: await openDrives(disks), screenElement: options.screenElement };
