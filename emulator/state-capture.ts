@@ -32,7 +32,7 @@ export async function captureState(
   const add = (source: Uint8Array, offsetBytes: number): StateExtent => {
     for (let at = 0; at < source.length; at += clusterSizeBytes) {
       const piece = source.subarray(at, at + clusterSizeBytes);
-      const whole = piece.length % 8 === 0 && piece.byteOffset % 8 === 0;
+      const whole = piece.length % 16 === 0 && piece.byteOffset % 4 === 0;
       if (whole && isZero(piece)) continue;
       const bytes = room.take(clusterSizeBytes);
       bytes.fill(0, piece.length);
