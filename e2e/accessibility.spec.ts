@@ -16,6 +16,14 @@ async function violations(page: Page): Promise<string[]> {
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
 }
 
+/** Opens the snapshots, and gives the panel. */
+async function openPanel(page: Page) {
+  await page.getByRole("button", { name: "Snapshots", exact: true }).click();
+  const panel = page.getByRole("complementary", { name: "Snapshots" });
+  await expect(panel).toBeVisible();
+  return panel;
+}
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });
@@ -47,6 +55,39 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.getByRole("button", { name: "guest: more" }).click();
       await page.getByRole("button", { name: "Delete" }).click();
       await expect(page.getByText("Delete guest?")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test("snapshots and the questions about them have no axe violations", async ({ page, images }) => {
+      images.files.set("guest.qcow2", { bytes: await guestImage() });
+      images.files.set("other.qcow2", { bytes: await guestImage() });
+      await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);
+      await waitForSerial(page, BANNER);
+      const panel = await openPanel(page);
+      await expect(panel.getByText("None yet")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      await panel.getByRole("button", { name: "Add a description" }).click();
+      await panel.getByLabel("Description").fill("What it is for.");
+      await panel.getByRole("button", { name: "Save" }).click();
+      await panel.getByRole("button", { name: "Snapshot 1: more" }).click();
+      expect(await violations(page)).toEqual([]);
+      await panel.getByRole("button", { name: "Rename or describe" }).click();
+      expect(await violations(page)).toEqual([]);
+      await panel.getByRole("button", { name: "Cancel" }).click();
+      await panel.getByRole("button", { name: "Restore Snapshot 1" }).click();
+      await page.setViewportSize({ width: 320, height: 640 });
+      expect(await violations(page)).toEqual([]);
+
+      await page.keyboard.press("Escape");
+      await page.evaluate(() => window.byre.machine?.save("quick"));
+      await page.keyboard.press("Control+Alt+KeyR");
+      await expect(page.getByRole("alertdialog")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("Escape");
+
+      await page.goto(`/#/run?image=${images.url("other.qcow2")}&memory=32`);
+      await expect(page.getByRole("button", { name: "Suspend it and go on" })).toBeVisible();
       expect(await violations(page)).toEqual([]);
     });
   });
@@ -88,6 +129,49 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await expect(page).toHaveURL(/#\/$/);
 });
 
+test("snapshots can be saved, restored, described and deleted with the keyboard alone", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await page.keyboard.press("Control+Alt+KeyG");
+  await tabTo(page, "Pause");
+  while (!(await isFocused(page, "Snapshots"))) await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { name: "Snapshots" })).toBeFocused();
+
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await expect(page.getByLabel("New snapshot")).toBeFocused();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("typed");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { name: "typed" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Save", exact: true })).toBeFocused();
+
+  await tabTo(page, "Restore typed");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "Restore", exact: true })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "typed: more" })).toBeFocused();
+
+  await page.keyboard.press("Enter");
+  await tabTo(page, "Rename or describe");
+  await page.keyboard.press("Enter");
+  await expect(page.getByLabel("Name", { exact: true })).toBeFocused();
+  await page.keyboard.type("renamed");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "renamed: more" })).toBeFocused();
+
+  await page.keyboard.press("Enter");
+  await tabTo(page, "Delete");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "Delete", exact: true })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByText("None yet")).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("button", { name: "Snapshots", exact: true })).toBeFocused();
+});
+
 test("the theme is chosen with one button and kept", async ({ page }) => {
   await page.goto("/");
   const button = page.getByRole("button", { name: /^Colours/ });
@@ -114,10 +198,26 @@ for (const width of [320, 768, 1440, 3840]) {
     await waitForSerial(page, BANNER);
     const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect(await overflow()).toBeLessThanOrEqual(0);
+    const long = "a-snapshot-whose-name-is-as-long-as-names-can-be-and-has-no-place-to-break-anywhere";
+    await page.evaluate((name) => window.byre.machine?.save(name, { description: name.repeat(4) }), long);
+    const panel = await openPanel(page);
+    await panel.getByRole("button", { name: /^a-snapshot.*: more$/ }).click();
+    expect(await overflow()).toBeLessThanOrEqual(0);
+    expect(
+      await panel.evaluate((aside) =>
+        [...aside.querySelectorAll("*")].filter((each) => each.scrollWidth > aside.clientWidth).map(String),
+      ),
+    ).toEqual([]);
     await page.getByRole("button", { name: "All machines" }).click();
     await page.getByRole("button", { name: /: more$/ }).click();
     expect(await overflow()).toBeLessThanOrEqual(0);
   });
+}
+
+function isFocused(page: Page, name: string): Promise<boolean> {
+  return page
+    .getByRole("button", { name, exact: true })
+    .evaluate((element) => element === document.activeElement);
 }
 
 async function tabTo(page: Page, name: string | RegExp): Promise<void> {

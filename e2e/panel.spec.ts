@@ -1,4 +1,5 @@
 import type { Page } from "@playwright/test";
+import { createMemoryFile, openQcow2 } from "../disk/index.ts";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import { ask, expect, hex, machines, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
@@ -234,3 +235,94 @@ test("Escape closes the panel, and the focus is where it was opened", async ({ p
   await expect(panel).toHaveCount(0);
   await expect(page.getByRole("button", { name: "Snapshots", exact: true })).toBeFocused();
 });
+
+test("a snapshot that cannot be restored says why, and its disk boots", async ({ page, images }) => {
+  await openGuest(page, images);
+  await writeSector(page, 0x77);
+  await page.evaluate(() => window.byre.machine?.save("damaged"));
+  await writeSector(page, 0x88);
+  await damageState(page, "damaged");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+
+  const panel = await openPanel(page);
+  await expect(panel.getByText("Its memory cannot be restored")).toBeVisible();
+  await expect(panel.getByText("STATE_INVALID")).toBeVisible();
+  await expect(panel.getByRole("button", { name: "Restore damaged" })).toHaveCount(0);
+  await panel.getByRole("button", { name: "Boot its disk instead: damaged" }).click();
+  await panel.getByRole("button", { name: "Boot its disk", exact: true }).click();
+  await expect(panel.getByText("What it is now is gone then")).toBeHidden();
+  await waitForSerial(page, BANNER);
+  expect(await readSector(page)).toBe(checksum(0x77));
+});
+
+test("what is saved shows how far it is, and can be called off", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openPanel(page);
+  // A save of the tiny guest is over before a hand is at the button; this one waits for it.
+  await page.evaluate(() => {
+    const { machine } = window.byre;
+    const end = machine?.onChange(() => {
+      if (machine.activity?.kind !== "saving") return;
+      end?.();
+      const until = (ready: () => boolean) =>
+        new Promise<void>((resolve) => {
+          const look = () => (ready() ? resolve() : setTimeout(look));
+          look();
+        });
+      void until(() => document.querySelector("#snapshots progress") !== null).then(() => {
+        const cancel = [...document.querySelectorAll<HTMLElement>("#snapshots button")].find(
+          (button) => button.textContent === "Cancel",
+        );
+        cancel?.click();
+      });
+    });
+  });
+  await panel.getByLabel("New snapshot").fill("never");
+  await panel.getByRole("button", { name: "Save" }).click();
+  await expect(panel.getByLabel("New snapshot")).toHaveValue("never");
+  await expect(panel.getByText("None yet")).toBeVisible();
+  await expect(panel.getByText("Nothing was saved")).toHaveCount(0);
+  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toEqual([]);
+  await waitForState(page, "running");
+});
+
+/** Writes over the header of a saved state of the overlay, which is the one file in the browser's storage. */
+async function damageState(page: Page, name: string): Promise<void> {
+  const content = await page.evaluate(async () => {
+    const blob = await window.byre.machine?.exportDisk();
+    await window.byre.machine?.close();
+    return Array.from(new Uint8Array((await blob?.arrayBuffer()) ?? []));
+  });
+  const file = createMemoryFile({ content: Uint8Array.from(content) });
+  const device = await openQcow2(file, { writable: true, backing: "none" });
+  const { vmStateBytes = 0 } = device.snapshots.find((snapshot) => snapshot.name === name) ?? {};
+  const writer = await device.editState(name);
+  await writer.writeCluster(0, new Uint8Array(device.header.clusterSizeBytes).fill(0x5a));
+  await writer.finish({ name, vmStateBytes });
+  await device.flush();
+  await page.evaluate(
+    (bytes) =>
+      new Promise<void>((resolve, reject) => {
+        const opening = indexedDB.open("byre-blocks");
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const transaction = opening.result.transaction(["files", "blocks"], "readwrite");
+          const files = transaction.objectStore("files");
+          const reading = files.getAll();
+          reading.onsuccess = () => {
+            const [file] = reading.result;
+            files.put({ ...file, sizeBytes: bytes.length });
+            for (let offset = 0; offset < bytes.length; offset += file.blockBytes) {
+              const block = new Uint8Array(file.blockBytes);
+              block.set(bytes.slice(offset, offset + file.blockBytes));
+              transaction.objectStore("blocks").put(block, [file.fileId, offset / file.blockBytes]);
+            }
+          };
+          transaction.oncomplete = () => resolve(opening.result.close());
+          transaction.onabort = () => reject(transaction.error);
+        };
+      }),
+    Array.from(file.toBytes()),
+  );
+}

@@ -1,5 +1,5 @@
 import { Copy, Ellipsis, Pencil, Power, Trash2, Undo2 } from "lucide-react";
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
@@ -35,10 +35,13 @@ export function SnapshotItem({ session, state, snapshot, description, failure, o
   const meaning = meaningOf(snapshot.name);
   const diskOnly = description?.problem !== undefined;
 
-  const rest = () => {
-    setMode({ kind: "rest" });
-    more.current?.focus();
-  };
+  const rest = () => setMode({ kind: "rest" });
+  const shown = useRef(mode.kind);
+  useEffect(() => {
+    // The button that had the focus went with what was asked before.
+    if (shown.current !== mode.kind && document.activeElement === document.body) more.current?.focus();
+    shown.current = mode.kind;
+  }, [mode.kind]);
   const run = async (words: string, action: () => Promise<Mode>) => {
     setMode({ kind: "working", words });
     try {
@@ -103,7 +106,6 @@ export function SnapshotItem({ session, state, snapshot, description, failure, o
           onDone={(change) =>
             run(`Changing ${name}.`, async () => {
               await session.editSnapshot(snapshot.id, change);
-              more.current?.focus();
               return { kind: "rest" };
             })
           }

@@ -1,5 +1,5 @@
 import { Camera } from "lucide-react";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import { TextField } from "../components/text-field.tsx";
@@ -24,9 +24,19 @@ export function SnapshotSaveForm({ session, state, taken }: SnapshotSaveFormProp
   const { activity } = session;
   const name = machineName(typed ?? proposedName(taken));
   const replaces = taken.includes(name);
+  const saveButton = useRef<HTMLButtonElement>(null);
+  const saved = useRef(false);
+  const busy = activity !== undefined && activity.kind !== "autosaving";
   const on = state === "running" || state === "paused";
 
+  useEffect(() => {
+    // The form is back, and what had the focus in it is not.
+    if (!busy && saved.current && document.activeElement === document.body) saveButton.current?.focus();
+    if (!busy) saved.current = false;
+  }, [busy]);
+
   const save = async () => {
+    saved.current = true;
     setFailure(undefined);
     try {
       await session.save(name, description?.trim() ? { description: description.trim() } : {});
@@ -41,7 +51,7 @@ export function SnapshotSaveForm({ session, state, taken }: SnapshotSaveFormProp
     if (name && on) void save();
   };
 
-  if (activity && activity.kind !== "autosaving") {
+  if (activity && busy) {
     return <ActivityProgress activity={activity} machineName={session.name} />;
   }
   return (
@@ -55,7 +65,7 @@ export function SnapshotSaveForm({ session, state, taken }: SnapshotSaveFormProp
           isDisabled={!on}
           {...(replaces && { hint: "Takes the place of the one of that name." })}
         />
-        <Button look="primary" type="submit" isDisabled={!on || !name}>
+        <Button look="primary" type="submit" ref={saveButton} isDisabled={!on || !name}>
           <Camera size={16} aria-hidden="true" />
           {replaces ? "Replace" : "Save"}
         </Button>
