@@ -6,6 +6,8 @@ import {
   type Qcow2Device,
   withMetadata,
 } from "../disk/index.ts";
+import type { EmulatorParts } from "../emulator/emulator-parts.ts";
+import type { Machine } from "../emulator/index.ts";
 import { startHeadlessMachine } from "../emulator/node.ts";
 import { TINY_GUEST_BANNER, TINY_GUEST_FREE_SECTOR, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
 import { hex } from "./byre-test.ts";
@@ -28,11 +30,16 @@ export interface SavedImageOptions {
   /** What the image says of itself. */
   metadata?: Record<string, string>;
   memoryMiB?: number;
+  /** So much of the guest's memory is bytes that do not pack. Default: 0. */
+  noiseBytes?: number;
 }
+
+/** Memory that the tiny guest leaves alone. */
+const SPARE_ADDRESS = 9 * MIB;
 
 /** A qcow2 image of the tiny guest with a saved machine in it, made in Node. Its disk has gone on since. */
 export async function savedGuestImage(options: SavedImageOptions = {}): Promise<Buffer<ArrayBuffer>> {
-  const { name = "ready", metadata = {}, memoryMiB = 32 } = options;
+  const { name = "ready", metadata = {}, memoryMiB = 32, noiseBytes = 0 } = options;
   const file = createMemoryFile({ name: "image" });
   await createQcow2(file, { sizeBytes: 4 * MIB });
   const hda = await openQcow2(file, { writable: true });
@@ -41,6 +48,7 @@ export async function savedGuestImage(options: SavedImageOptions = {}): Promise<
   await guest.machine.waitForText(TINY_GUEST_BANNER, { timeoutMs: ANSWER_MS });
   await guest.ask(`W${hex(SAVED_SECTOR)}${hex(BYTE_THEN, 2)}`);
   await guest.ask(`E${SAVED_WORDS}\n`);
+  fillWithNoise(memoryOf(guest.machine).subarray(SPARE_ADDRESS, SPARE_ADDRESS + noiseBytes));
   await guest.machine.save(name);
   await guest.ask(`W${hex(SAVED_SECTOR)}${hex(BYTE_NOW, 2)}`);
   await guest.machine.powerOff();
@@ -76,4 +84,18 @@ export async function headlessGuest(
 
 export function bytesOf(file: MemoryFile): Buffer<ArrayBuffer> {
   return Buffer.from(file.toBytes());
+}
+
+/** The guest's memory. There is no public way to it, and a guest has none to fill it quickly. */
+function memoryOf(machine: Machine): Uint8Array {
+  return (machine as unknown as { parts: EmulatorParts }).parts.emulator.v86.cpu.mem8;
+}
+
+/** Bytes without a pattern, the same every time. */
+function fillWithNoise(target: Uint8Array): void {
+  let seed = 1;
+  for (let i = 0; i < target.length; i++) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    target[i] = seed >>> 24;
+  }
 }
