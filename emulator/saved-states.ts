@@ -226,7 +226,7 @@ export class SavedStates {
       if (other)
         throw new ByreError("INVALID_ARGUMENT", `There is another saved state called "${name}".`, { name });
     }
-    const set = this.disks.setOf(snapshot, await this.idsOf(snapshot));
+    const others = this.disks.belongingTo(snapshot, await this.idsOf(snapshot));
     if (description !== undefined) {
       const header = await readStateHeader(device, snapshot.id);
       if (!header)
@@ -238,12 +238,12 @@ export class SavedStates {
       await this.writeHeader(snapshot, { ...header, description }, name ?? snapshot.name);
     } else if (name !== undefined) await device.renameSnapshot(snapshot.id, name);
     if (name !== undefined)
-      for (const { disk, snapshot } of set.slice(1)) await disk.device.renameSnapshot(snapshot.id, name);
+      for (const { disk, snapshot } of others) await disk.device.renameSnapshot(snapshot.id, name);
   }
 
   async delete(idOrName: string): Promise<void> {
     const snapshot = this.disks.find(idOrName);
-    await this.disks.delete(snapshot.id, await this.idsOf(snapshot));
+    await this.disks.delete(snapshot, await this.idsOf(snapshot));
   }
 
   /** The image's text of a state, in one change with its name. */

@@ -103,6 +103,14 @@ export class SnapshotDisks {
     ];
   }
 
+  /** The snapshots of the other disks that belong to one of the first, as far as they are there. */
+  belongingTo(snapshot: Qcow2Snapshot, ids: Readonly<Record<string, string>>): SnapshotSet {
+    return this.others.flatMap((disk) => {
+      const found = belonging(disk, snapshot, ids[disk.drive]);
+      return found ? [{ disk, snapshot: found }] : [];
+    });
+  }
+
   /** Puts all disks back, or none. What they are now is gone. */
   async apply(set: SnapshotSet): Promise<void> {
     // Nobody reads the disk of an image that has states alone.
@@ -127,11 +135,10 @@ export class SnapshotDisks {
   }
 
   /** Drops a snapshot of all disks; the first disk's first, so that no state is left without its disks. */
-  async delete(idOrName: string, ids: Readonly<Record<string, string>> = {}): Promise<void> {
-    const doomed = this.find(idOrName);
-    const others = this.others.map((disk) => ({ disk, snapshot: belonging(disk, doomed, ids[disk.drive]) }));
+  async delete(doomed: Qcow2Snapshot, ids: Readonly<Record<string, string>>): Promise<void> {
+    const others = this.belongingTo(doomed, ids);
     await this.main.device.deleteSnapshot(doomed.id);
-    for (const { disk, snapshot } of others) if (snapshot) await disk.device.deleteSnapshot(snapshot.id);
+    for (const { disk, snapshot } of others) await disk.device.deleteSnapshot(snapshot.id);
   }
 }
 
@@ -153,9 +160,8 @@ export function finished({ device }: SnapshotDisk): readonly Qcow2Snapshot[] {
 }
 
 async function applyDisk({ device }: SnapshotDisk, snapshot: Qcow2Snapshot): Promise<void> {
-  await device.applySnapshot(snapshot.id);
-  // It is read from the snapshot; in the disk the next snapshot would only copy it.
-  if (snapshot.vmStateBytes > 0) await device.dropVmState(snapshot.vmStateBytes);
+  // The state is read from the snapshot; in the disk the next snapshot would only copy it.
+  await device.applySnapshot(snapshot.id, { withoutState: true });
 }
 
 /** The snapshot of another disk: the one with the id, if it is of the same moment; else the newest of the name. */
