@@ -81,7 +81,7 @@ test("an exported overlay is clean, and QEMU reads what the guest wrote", async 
 test("an appliance that was not built says how to build it", async ({ page }) => {
   await page.route("**/appliances/linux.qcow2", (route) => route.fulfill({ status: 404, body: "" }));
   await page.goto("/");
-  await expect(page.getByText("Not built yet.")).toContainText("npm start");
+  await expect(page.getByText("Its file is not there")).toContainText("npm start");
   await expect(page.getByRole("button", { name: /Linux/ })).toHaveCount(0);
 });
 

@@ -14,6 +14,8 @@ export interface ImageServer {
   readonly files: Map<string, ServedFile>;
   /** Paths asked for, in order. */
   readonly requests: string[];
+  /** Ranges asked for, in order; empty for a request without one. */
+  readonly rangesAsked: string[];
   /** Whether ranges are answered. */
   ranges: boolean;
   /** Whether pages of other origins may read. */
@@ -36,6 +38,7 @@ export async function startImageServer(files: Record<string, Buffer>): Promise<I
     },
     files: served,
     requests: [],
+    rangesAsked: [],
     ranges: true,
     cors: true,
     url: (path) => `http://127.0.0.1:${port}/${path}`,
@@ -59,6 +62,7 @@ export async function startImageServer(files: Record<string, Buffer>): Promise<I
 function answer(server: ImageServer, request: IncomingMessage, response: ServerResponse): void {
   const path = (request.url ?? "/").slice(1);
   server.requests.push(path);
+  server.rangesAsked.push(request.headers.range ?? "");
   if (server.cors) {
     response.setHeader("Access-Control-Allow-Origin", "*");
     response.setHeader("Access-Control-Allow-Headers", "Range");

@@ -5,6 +5,9 @@ import { usePageLocation } from "./components/page-location.ts";
 import { DropTarget } from "./pages/drop-target.tsx";
 import { GalleryPage } from "./pages/gallery-page.tsx";
 
+const AppliancePage = lazy(async () => ({
+  default: (await import("./pages/appliance-page.tsx")).AppliancePage,
+}));
 const MachinePage = lazy(async () => ({ default: (await import("./pages/machine-page.tsx")).MachinePage }));
 
 export function App() {
@@ -15,6 +18,11 @@ export function App() {
         <Switch>
           <Route path="/">
             <GalleryPage />
+          </Route>
+          <Route path="/appliance">
+            <Suspense fallback={null}>
+              <AppliancePage location={location} />
+            </Suspense>
           </Route>
           {/* One route for all the rest: on the way from a link to its machine the page stays the same. */}
           <Route>

@@ -1,72 +1,116 @@
-import { Play } from "lucide-react";
-import { useEffect, useState } from "react";
+import { Info, Play, Zap } from "lucide-react";
+import { useEffect, useRef } from "react";
+import { Link } from "wouter";
+import { ApplianceIcon } from "../appliance/appliance-icon.tsx";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
-import { goTo } from "../components/page-location.ts";
-import { type ApplianceFacts, lookAtAppliance } from "../library/appliance-facts.ts";
-import type { Appliance } from "../library/appliance-list.ts";
+import type { ListedAppliance } from "../library/appliance-facts.ts";
+import type { ApplianceListing } from "../library/use-appliances.ts";
 import type { MachineListing } from "../library/use-machines.ts";
-import { imageHash, parseMachineLink } from "../open/machine-link.ts";
-import { opener } from "../open/opener.ts";
 import styles from "./appliance-card.module.css";
+import { applianceHash, isOwnFile, startAppliance } from "./appliance-start.ts";
+import { applianceName } from "./gallery-order.ts";
 
 export interface ApplianceCardProps {
-  appliance: Appliance;
+  appliance: ApplianceListing;
   machines: readonly MachineListing[];
+  /** Called once the card is on the screen, or nearly. */
+  onSeen: (url: string) => void;
 }
 
-export function ApplianceCard({ appliance, machines }: ApplianceCardProps) {
-  const { image, name, summary, howToBuild } = appliance;
-  const [facts, setFacts] = useState<ApplianceFacts>();
-  useEffect(() => {
-    const abort = new AbortController();
-    void lookAtAppliance(image, abort.signal).then((found) => {
-      if (!abort.signal.aborted) setFacts(found);
-    });
-    return () => abort.abort();
-  }, [image]);
+/** How far off the screen a card is looked at: it has its name by the time it is scrolled to. */
+const SEEN_MARGIN = "600px";
 
-  const url = new URL(image, document.baseURI).href;
+/** An appliance as its image describes itself. */
+export function ApplianceCard({ appliance, machines, onSeen }: ApplianceCardProps) {
+  const { url, facts } = appliance;
+  const card = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    const observer = new IntersectionObserver(
+      ([entry]) => {
+        if (entry?.isIntersecting) onSeen(url);
+      },
+      { rootMargin: SEEN_MARGIN },
+    );
+    if (card.current) observer.observe(card.current);
+    return () => observer.disconnect();
+  }, [url, onSeen]);
+
+  const name = applianceName(appliance);
+  const present = facts?.state === "present" ? facts : undefined;
+  const missing = facts?.state === "present" ? undefined : facts;
   const made = machines.some(
     ({ record }) => record.base.source.kind === "url" && record.base.source.url === url,
   );
-  const start = () => {
-    const link = parseMachineLink(image, document.baseURI);
-    if (link.kind !== "image") return;
-    // Whoever presses this has the machines made before in the list above, and wants another.
-    opener.open({ kind: "image", image: link.image, fresh: true }).catch(() => {});
-    goTo(imageHash(link.image, document.baseURI));
-  };
-
   return (
-    <li className={styles.card}>
-      <div className={styles.picture} aria-hidden="true">
-        <span>{name.toLowerCase()}:~# </span>
-        <span className={styles.cursor} />
-      </div>
+    <li className={styles.card} ref={card} aria-busy={facts === undefined}>
+      <ApplianceIcon icon={present?.icon} name={name} />
       <div className={styles.text}>
-        <h3 className={styles.name}>{name}</h3>
-        <p className={styles.summary}>{summary}</p>
-        <div className={styles.foot}>
-          {facts?.state === "absent" ? (
-            <p className={styles.absent}>
-              Not built yet. On the computer that serves this page, run <code>{howToBuild}</code>.
-            </p>
-          ) : (
-            <>
-              <Button look="primary" onPress={start}>
-                <Play size={16} aria-hidden="true" />
-                {made ? `New ${name}` : `Start ${name}`}
-              </Button>
-              <p className={styles.facts}>{facts?.state === "ready" && factsLine(facts)}</p>
-            </>
-          )}
-        </div>
+        <h3 className={styles.name} title={name} dir="auto">
+          {name}
+        </h3>
+        {missing === undefined ? (
+          <p className={styles.summary} title={present?.summary} dir="auto">
+            {present && (present.summary ?? "This image says nothing about itself.")}
+          </p>
+        ) : (
+          <p className={styles.summary}>
+            {missing.message} {missing.state === "absent" && isOwnFile(url) && <HowToBuild />}
+          </p>
+        )}
+      </div>
+      <div className={styles.foot}>
+        {missing === undefined ? (
+          <>
+            <Button
+              look="primary"
+              onPress={() => startAppliance(url)}
+              aria-label={made ? `New ${name}` : `Start ${name}`}
+            >
+              <Play size={16} aria-hidden="true" />
+              {made ? "New machine" : "Start"}
+            </Button>
+            <Link
+              href={applianceHash(url).slice(1)}
+              className={styles.about ?? ""}
+              aria-label={`About ${name}`}
+            >
+              <Info size={16} aria-hidden="true" />
+              About
+            </Link>
+            <p className={styles.facts}>{present && <Facts {...present} />}</p>
+          </>
+        ) : (
+          <p className={styles.address}>{url}</p>
+        )}
       </div>
     </li>
   );
 }
 
-function factsLine({ fileBytes }: { fileBytes: number | undefined }): string {
-  return fileBytes === undefined ? "" : `at most ${formatBytes(fileBytes)} to fetch`;
+function Facts({ fileBytes, startsAtOnce }: ListedAppliance) {
+  return (
+    <>
+      {startsAtOnce && (
+        <span className={styles.ready}>
+          <Zap size={14} aria-hidden="true" />
+          Starts at once
+        </span>
+      )}
+      {fileBytes !== undefined && (
+        <span>
+          up to {formatBytes(fileBytes)}
+          <span className="visually-hidden"> to fetch</span>
+        </span>
+      )}
+    </>
+  );
+}
+
+function HowToBuild() {
+  return (
+    <>
+      Where this page is run from its source, <code>npm start</code> builds it.
+    </>
+  );
 }

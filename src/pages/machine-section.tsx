@@ -1,0 +1,50 @@
+import type { MachineListing } from "../library/use-machines.ts";
+import styles from "./gallery-page.module.css";
+import { MachineRow } from "./machine-row.tsx";
+import { StorageLine } from "./storage-line.tsx";
+
+export interface MachineSectionProps {
+  /** All that this browser keeps; undefined until they were read. */
+  machines: readonly MachineListing[] | undefined;
+  /** Those of them that were searched for, in order. */
+  shown: readonly MachineListing[] | undefined;
+  search: string;
+}
+
+/** The machines that this browser keeps. */
+export function MachineSection({ machines, shown, search }: MachineSectionProps) {
+  return (
+    <section aria-labelledby="machines" className={styles.section}>
+      <h2 id="machines" className={styles.heading}>
+        Yours
+      </h2>
+      {shown && shown.length > 0 ? (
+        <ul className={styles.rows}>
+          {shown.map((machine) => (
+            <MachineRow key={machine.record.id} {...machine} />
+          ))}
+        </ul>
+      ) : (
+        <div className={styles.empty} aria-busy={machines === undefined}>
+          {machines?.length === 0 && (
+            <>
+              <p className={styles.emptyTitle}>None yet</p>
+              <p>
+                Start an appliance below, or drop a disk image (.qcow2) anywhere on this page. Its disk is
+                kept here, so you find everything as you left it.
+              </p>
+            </>
+          )}
+          {machines && machines.length > 0 && (
+            <p role="status">
+              None of your {machines.length} is called “{search}”.
+            </p>
+          )}
+        </div>
+      )}
+      {machines && machines.length > 0 && (
+        <StorageLine storedBytes={machines.reduce((total, { storedBytes }) => total + storedBytes, 0)} />
+      )}
+    </section>
+  );
+}
