@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { CannotBuildHere, PackagesUnreachable } from "./debian/apt.ts";
 import { DESCRIPTION } from "./description.ts";
 import { buildLinuxDisk } from "./linux/build.ts";
+import { measureStart } from "./measure-start.ts";
 import { packImage, placeFile } from "./pack-image.ts";
 import { SNAPSHOT_NAME, saveReadyState } from "./ready-state.ts";
 
@@ -16,6 +17,8 @@ const CANNOT_BUILD_HERE = 3;
 const MEGABYTE = 1_000_000;
 /** Most bytes of the whole image. */
 const MAX_IMAGE_BYTES = 24 * MEGABYTE;
+/** Most bytes that a start from the saved state may fetch, up to an answer of its prompt. */
+const MAX_START_BYTES = 13 * MEGABYTE;
 
 /** What the disk is made by; the state is made by the emulator besides. */
 const DISK_SOURCES = ["debian", "image", "linux", "run-command.ts"];
@@ -32,6 +35,11 @@ try {
     throw new Error(
       `The image has ${inMegabytes(image.length)}, more than the ${inMegabytes(MAX_IMAGE_BYTES)} it may have.`,
     );
+  log("starting a machine from it");
+  const startBytes = await measureStart(image);
+  log(`a start from its saved state fetches ${inMegabytes(startBytes)}`);
+  if (startBytes > MAX_START_BYTES)
+    throw new Error(`A start may fetch no more than ${inMegabytes(MAX_START_BYTES)}.`);
   await placeFile(targetPath, image);
   log(`public/appliances/linux.qcow2 is ready (${inMegabytes(image.length)})`);
 } catch (error) {
@@ -49,7 +57,7 @@ try {
   process.exitCode = CANNOT_BUILD_HERE;
 }
 
-async function buildImage(diskPath: string): Promise<Uint8Array> {
+async function buildImage(diskPath: string): Promise<Uint8Array<ArrayBuffer>> {
   const device = await saveReadyState(diskPath, log);
   try {
     log("packing disk and state");

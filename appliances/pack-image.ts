@@ -36,7 +36,7 @@ export async function packImage(
   source: Qcow2Device,
   snapshotName: string,
   metadata: Metadata,
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const file = createMemoryFile({ name: "packed.qcow2" });
   const data = encodeMetadata(metadata, file.name, METADATA_BYTES);
   await createQcow2(file, {
