@@ -78,19 +78,17 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
   const configuration: Partial<MachineConfiguration> = {};
   let snapshot = options.snapshot === false ? undefined : options.snapshot;
   let offeredState: string | undefined;
-  let base: Qcow2Device | undefined;
 
   if (file !== undefined) {
-    const found = await look(file, options.image, keep);
+    const found = await look(file, options.image);
     if (found.kind === "disk") {
       Object.assign(configuration, configurationOf(found.metadata));
       const said = found.metadata.get("machine.snapshot");
       if (throwAway && options.snapshot === undefined) snapshot = said;
       else if (options.snapshot === undefined) offeredState = said;
-      base = found.qcow2;
       disks.hda = keep(
         throwAway
-          ? await openThrowAway(file, options.image, found.qcow2 && snapshot)
+          ? await openThrowAway(file, options.image, found.isQcow2 ? snapshot : undefined)
           : await openDisk(file, options.image),
       );
     } else {
@@ -112,29 +110,26 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
   if (options.state !== undefined) disks.state = keep(await openStateDisk(options.state));
   if (!disks.hda && !disks.cdrom && !disks.floppy)
     throw failed("a machine needs something to boot from: a disk image, --cdrom or --floppy.");
-  const startFrom = snapshot === undefined ? undefined : startingFrom(snapshot, disks, base, throwAway);
+  const startFrom = snapshot === undefined ? undefined : startingFrom(snapshot, disks, throwAway);
   return { disks, configuration, startFrom, offeredState };
 }
 
 interface Found {
   readonly kind: ImageKind;
   readonly metadata: ReadonlyMap<string, string>;
-  readonly qcow2: Qcow2Device | undefined;
+  readonly isQcow2: boolean;
 }
 
-/** Looks at an image before it is known how it is to be opened. The qcow2 device found stays open, read-only. */
-async function look(file: string, options: OpenImageOptions, keep: Keep): Promise<Found> {
+/** Looks at an image before it is known how it is to be opened. */
+async function look(file: string, options: OpenImageOptions): Promise<Found> {
   const { device, format } = await openImage(file, options);
-  if (format === "qcow2") {
-    const qcow2 = keep(device as Qcow2Device);
-    return { kind: "disk", metadata: metadataOf(qcow2.header, file), qcow2 };
-  }
   try {
-    return {
-      kind: options.format === undefined ? await imageKind(device) : "disk",
-      metadata: new Map(),
-      qcow2: undefined,
-    };
+    if (format === "qcow2") {
+      const metadata = metadataOf((device as Qcow2Device).header, file);
+      return { kind: "disk", metadata, isQcow2: true };
+    }
+    const kind = options.format === undefined ? await imageKind(device) : "disk";
+    return { kind, metadata: new Map(), isQcow2: false };
   } finally {
     await device.close();
   }
@@ -196,17 +191,15 @@ async function openStateDisk(path: string): Promise<BlockDevice> {
   return (await openImage(path, { format: "qcow2", writable: true })).device;
 }
 
-function startingFrom(
-  snapshot: string,
-  disks: MachineDisks,
-  base: Qcow2Device | undefined,
-  throwAway: boolean,
-): StartFrom {
-  if (throwAway && base) return { device: base, snapshot };
-  const own = [disks.hda, disks.hdb, disks.state].find(
+function startingFrom(snapshot: string, disks: MachineDisks, throwAway: boolean): StartFrom {
+  const { hda, hdb, state } = disks;
+  // The image below has it, and the disk over it is at that snapshot.
+  const below = throwAway && hda ? (hda as Qcow2Device).backing : undefined;
+  if (below && "openState" in below) return { device: below as Qcow2Device, snapshot };
+  const own = [hda, hdb, state].find(
     (disk): disk is Qcow2Device => disk?.writable === true && "openState" in disk,
   );
-  if (own) return { device: own, snapshot };
+  if (own && !below) return { device: own, snapshot };
   throw failed("there is no qcow2 image here that could have a saved state; --state FILE names one.");
 }
 
