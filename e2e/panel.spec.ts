@@ -130,6 +130,38 @@ test("quick save and restore work while the guest has the keyboard, which it get
   expect(await page.evaluate(() => window.byre.machine?.snapshots())).toMatchObject([{ name: "quick" }]);
 });
 
+test("on the full screen a quick save tells of itself, and a quick restore asks", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  await page.getByRole("button", { name: "Full screen" }).click();
+  const screen = page.locator("section:fullscreen");
+  await expect(screen).toBeVisible();
+  await writeSector(page, 0x12);
+  await page.keyboard.press("Control+Alt+KeyS");
+  await expect(screen.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
+  await writeSector(page, 0x13);
+  await page.keyboard.press("Control+Alt+KeyR");
+  await screen.getByRole("button", { name: "Restore" }).click();
+  await expect(screen.getByRole("alertdialog")).toHaveCount(0);
+  // Comes back when it is done.
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  expect(await readSector(page)).toBe(checksum(0x12));
+});
+
+test("on a narrow window the panel makes way for the machine that was restored", async ({ page, images }) => {
+  await page.setViewportSize({ width: 320, height: 640 });
+  await openGuest(page, images);
+  const panel = await openPanel(page);
+  await expect(page.getByRole("application", { name: /Guest screen/ })).toBeHidden();
+  await panel.getByRole("button", { name: "Save" }).click();
+  await panel.getByRole("button", { name: "Restore Snapshot 1" }).click();
+  await panel.getByRole("button", { name: "Restore", exact: true }).click();
+  await expect(panel).toHaveCount(0);
+  await expect(page.getByRole("application", { name: /Guest screen/ })).toBeVisible();
+});
+
 test("AltGr, which Windows reports as Ctrl and Alt, types and does not save", async ({ page, images }) => {
   await openGuest(page, images);
   /** What is being done one turn after Ctrl-Alt-S, with AltGr or without. */

@@ -32,8 +32,8 @@ export interface MachineToolbarProps {
 export function MachineToolbar(props: MachineToolbarProps) {
   const { session, state, snapshotsOpen, onSnapshots, snapshotsButton, run, onFullScreen } = props;
   const on = state === "running" || state === "paused";
-  // An autosave is no reason to wait: what is asked for comes after it.
-  const busy = session.activity !== undefined && session.activity.kind !== "autosaving";
+  // A save is no reason to wait: the machine runs on meanwhile.
+  const busy = session.activity?.kind === "loading" || session.activity?.kind === "suspending";
   const suspend = async () => {
     await suspendMachine(session);
     goTo("/");

@@ -67,6 +67,8 @@ export function MachineView({ session }: { session: MachineSession }) {
         onFullScreen={async () => {
           const panel = lastKeys.current === "terminal" ? terminal : screen;
           await panel.current?.requestFullscreen();
+          // Keys are the guest's there: no button is in sight.
+          panel.current?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
         }}
       />
       <div className={styles.body}>

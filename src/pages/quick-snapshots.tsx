@@ -1,4 +1,5 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { createPortal } from "react-dom";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession, SavedState } from "../open/machine-session.ts";
 import { ActivityProgress } from "./activity-progress.tsx";
@@ -27,6 +28,7 @@ export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshot
   const [said, setSaid] = useState<string>();
   const card = useRef<HTMLDivElement>(null);
   const before = useRef<HTMLElement | null>(null);
+  const fullScreen = useSyncExternalStore(onFullScreenChange, () => document.fullscreenElement);
   const { activity } = session;
 
   useEffect(() => {
@@ -66,7 +68,7 @@ export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshot
     before.current?.focus({ preventScroll: true });
   };
   const shownActivity = activity && activity.kind !== "autosaving" && !panelOpen ? activity : undefined;
-  return (
+  const cards = (
     <div className={styles.place}>
       {shownActivity && (
         <div className={styles.card}>
@@ -93,4 +95,11 @@ export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshot
       )}
     </div>
   );
+  // Of a page with something on the full screen nothing else is seen.
+  return fullScreen ? createPortal(cards, fullScreen) : cards;
+}
+
+function onFullScreenChange(listener: () => void): () => void {
+  document.addEventListener("fullscreenchange", listener);
+  return () => document.removeEventListener("fullscreenchange", listener);
 }

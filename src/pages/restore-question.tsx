@@ -13,13 +13,15 @@ export interface RestoreQuestionProps {
   diskOnly?: boolean;
   /** Offers to save what would be gone. */
   offerSave?: boolean;
+  /** The machine is what the snapshot says. `onEnd` follows. */
+  onRestored?: () => void;
   /** Restored, or not. */
   onEnd: () => void;
 }
 
 /** Restoring throws away what the machine is now, so it asks. */
 export function RestoreQuestion(props: RestoreQuestionProps) {
-  const { session, state, snapshot, diskOnly = false, offerSave = false, onEnd } = props;
+  const { session, state, snapshot, diskOnly = false, offerSave = false, onRestored, onEnd } = props;
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<{ message: string; code?: string }>();
   const name = shownName(snapshot);
@@ -30,6 +32,7 @@ export function RestoreQuestion(props: RestoreQuestionProps) {
     try {
       if (saveFirst) await session.save(proposedName(session.snapshots().map((each) => each.name)));
       await session.load(snapshot.id, { diskOnly });
+      onRestored?.();
       onEnd();
     } catch (error) {
       setBusy(false);

@@ -22,12 +22,14 @@ type Mode =
 export interface SnapshotItemProps extends SnapshotListing {
   session: MachineSession;
   state: MachineSession["state"];
+  onRestored: () => void;
   /** The focus was in an item that is gone. */
   onGone: () => void;
 }
 
 /** One snapshot of the list, and what can be done with it. */
-export function SnapshotItem({ session, state, snapshot, description, failure, onGone }: SnapshotItemProps) {
+export function SnapshotItem(props: SnapshotItemProps) {
+  const { session, state, snapshot, description, failure, onRestored, onGone } = props;
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
   const more = useRef<HTMLButtonElement>(null);
   const name = shownName(snapshot);
@@ -160,6 +162,7 @@ export function SnapshotItem({ session, state, snapshot, description, failure, o
           snapshot={snapshot}
           diskOnly={diskOnly}
           offerSave
+          onRestored={onRestored}
           onEnd={rest}
         />
       )}

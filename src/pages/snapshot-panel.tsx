@@ -20,11 +20,13 @@ export interface SnapshotPanelProps {
 export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
   const list = useSnapshots(session);
   const heading = useRef<HTMLHeadingElement>(null);
+  const panel = useRef<HTMLElement>(null);
   const focusHeading = () => heading.current?.focus();
   useEffect(focusHeading, []);
   return (
     <aside
       id="snapshots"
+      ref={panel}
       className={styles.panel}
       aria-labelledby="snapshots-title"
       onKeyDown={(event) => event.key === "Escape" && !event.defaultPrevented && onClose()}
@@ -56,6 +58,9 @@ export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
                   key={listing.snapshot.id}
                   session={session}
                   state={state}
+                  onRestored={() => {
+                    if (coversMachine(panel.current)) onClose();
+                  }}
                   onGone={focusHeading}
                   {...listing}
                 />
@@ -91,6 +96,11 @@ export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
       </div>
     </aside>
   );
+}
+
+/** On a narrow window the panel lies over the machine, which a person who has restored it wants to see. */
+function coversMachine(panel: HTMLElement | null): boolean {
+  return panel !== null && getComputedStyle(panel).position === "absolute";
 }
 
 function nameOf({ snapshot }: { snapshot: { name: string } }): string {
