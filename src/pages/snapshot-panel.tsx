@@ -1,6 +1,5 @@
-import { X } from "lucide-react";
 import { useEffect, useRef } from "react";
-import { Button } from "../components/button.tsx";
+import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { AutosaveChoice } from "./autosave-choice.tsx";
 import { SnapshotExport } from "./snapshot-export.tsx";
@@ -20,87 +19,76 @@ export interface SnapshotPanelProps {
 export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
   const list = useSnapshots(session);
   const heading = useRef<HTMLHeadingElement>(null);
-  const panel = useRef<HTMLElement>(null);
   const focusHeading = () => heading.current?.focus();
   useEffect(focusHeading, []);
   return (
-    <aside
+    <SidePanel
       id="snapshots"
-      ref={panel}
-      className={styles.panel}
-      aria-labelledby="snapshots-title"
-      onKeyDown={(event) => event.key === "Escape" && !event.defaultPrevented && onClose()}
+      title="Snapshots"
+      closeLabel="Close the snapshots"
+      onClose={onClose}
+      headingRef={heading}
     >
-      <div className={styles.head}>
-        <h2 id="snapshots-title" className={styles.title} tabIndex={-1} ref={heading}>
-          Snapshots
-        </h2>
-        <Button look="quiet" iconOnly aria-label="Close the snapshots" onPress={onClose}>
-          <X size={18} aria-hidden="true" />
-        </Button>
-      </div>
-      <div className={styles.body}>
-        <SnapshotSaveForm session={session} state={state} taken={list?.map(nameOf) ?? []} />
-        {list?.length === 0 && (
-          <div className={styles.empty}>
-            <p className={styles.emptyTitle}>None yet</p>
-            <p>
-              A snapshot is the whole machine as it is at a moment: its disk, its memory, every program that
-              runs. Save one before you try something. Restore it, and it never happened.
-            </p>
-          </div>
-        )}
-        {list && list.length > 0 && (
-          <>
-            <ul className={styles.list}>
-              {list.map((listing) => (
-                <SnapshotItem
-                  key={listing.snapshot.id}
-                  session={session}
-                  state={state}
-                  onRestored={() => {
-                    if (coversMachine(panel.current)) onClose();
-                  }}
-                  onGone={focusHeading}
-                  {...listing}
-                />
-              ))}
-            </ul>
-            <p className={styles.hint}>
-              Deleting a snapshot frees what is its own. The rest it shares with the machine or other
-              snapshots.
-            </p>
-          </>
-        )}
-        {session.autosaveMinutes !== undefined && <AutosaveChoice session={session} />}
-        <SnapshotExport session={session} hasSnapshots={list !== undefined && list.length > 0} />
-        <section className={styles.section} aria-labelledby="snapshots-keys">
-          <h3 id="snapshots-keys" className={styles.sectionTitle}>
-            Keys
-          </h3>
-          <dl className={styles.keys}>
-            <dt>
-              <kbd>{SNAPSHOT_KEYS.save}</kbd>
-            </dt>
-            <dd>quick save</dd>
-            <dt>
-              <kbd>{SNAPSHOT_KEYS.restore}</kbd>
-            </dt>
-            <dd>back to the quick save</dd>
-            <dt>
-              <kbd>Ctrl-Alt-G</kbd>
-            </dt>
-            <dd>keys from the machine to this page</dd>
-          </dl>
-        </section>
-      </div>
-    </aside>
+      <SnapshotSaveForm session={session} state={state} taken={list?.map(nameOf) ?? []} />
+      {list?.length === 0 && (
+        <div className={styles.empty}>
+          <p className={styles.emptyTitle}>None yet</p>
+          <p>
+            A snapshot is the whole machine as it is at a moment: its disk, its memory, every program that
+            runs. Save one before you try something. Restore it, and it never happened.
+          </p>
+        </div>
+      )}
+      {list && list.length > 0 && (
+        <>
+          <ul className={styles.list}>
+            {list.map((listing) => (
+              <SnapshotItem
+                key={listing.snapshot.id}
+                session={session}
+                state={state}
+                onRestored={() => {
+                  if (coversMachine(heading.current)) onClose();
+                }}
+                onGone={focusHeading}
+                {...listing}
+              />
+            ))}
+          </ul>
+          <p className={styles.hint}>
+            Deleting a snapshot frees what is its own. The rest it shares with the machine or other snapshots.
+          </p>
+        </>
+      )}
+      {session.autosaveMinutes !== undefined && <AutosaveChoice session={session} />}
+      <SnapshotExport session={session} hasSnapshots={list !== undefined && list.length > 0} />
+      <section className={styles.section} aria-labelledby="snapshots-keys">
+        <h3 id="snapshots-keys" className={styles.sectionTitle}>
+          Keys
+        </h3>
+        <dl className={styles.keys}>
+          <dt>
+            <kbd>{SNAPSHOT_KEYS.save}</kbd>
+          </dt>
+          <dd>quick save</dd>
+          <dt>
+            <kbd>{SNAPSHOT_KEYS.restore}</kbd>
+          </dt>
+          <dd>back to the quick save</dd>
+          <dt>
+            <kbd>Ctrl-Alt-G</kbd>
+          </dt>
+          <dd>keys from the machine to this page</dd>
+        </dl>
+      </section>
+    </SidePanel>
   );
 }
 
 /** On a narrow window the panel lies over the machine, which a person who has restored it wants to see. */
-function coversMachine(panel: HTMLElement | null): boolean {
-  return panel !== null && getComputedStyle(panel).position === "absolute";
+function coversMachine(heading: HTMLElement | null): boolean {
+  const panel = heading?.closest("aside");
+  return panel ? getComputedStyle(panel).position === "absolute" : false;
 }
 
 function nameOf({ snapshot }: { snapshot: { name: string } }): string {
