@@ -56,6 +56,7 @@ export {
   readQcow2Info,
 } from "./qcow2/open.ts";
 export type { Qcow2Device } from "./qcow2/qcow2-device.ts";
+export { isDiskOf } from "./qcow2/same-disk.ts";
 export {
   type BeginStateOptions,
   UNFINISHED_SNAPSHOT,

@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { createMemoryFile, openQcow2 } from "../disk/index.ts";
+import { createMemoryFile, openQcow2, readQcow2Info } from "../disk/index.ts";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import {
   answerAfter,
@@ -10,6 +10,7 @@ import {
   machines,
   narrowQuota,
   openLink,
+  pick,
   storedFiles,
   tell,
   test,
@@ -345,6 +346,32 @@ test("an exported machine has its saved states, or its disk alone", async ({ pag
   expect(sector).toEqual(sectorOf(0x72));
   // The copy that it was made of is gone: the overlay is all there is.
   expect(await storedFiles(page)).toBe(1);
+});
+
+test("what is exported of a machine over a snapshot never meets the base as it is now", async ({
+  page,
+  images,
+}) => {
+  const base = await savedGuestImage();
+  images.files.set("guest.qcow2", { bytes: base });
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
+  const overlay = Buffer.from(await exportedDisk(page));
+  const file = createMemoryFile({ content: new Uint8Array(overlay) });
+  expect((await readQcow2Info(file)).backingName).toBe("guest@1.qcow2");
+  await page.evaluate(() => window.byre.machine?.powerOff());
+
+  // Both dropped, and both beside each other on a server.
+  await page.goto("/#/");
+  await pick(page, { "mine.qcow2": overlay, "guest.qcow2": base });
+  await page.waitForFunction(() => window.byre.machine?.name === "mine");
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, READ)).toBe(holds(BYTE_THEN));
+  images.files.set("mine.qcow2", { bytes: overlay });
+  for (let visit = 0; visit < 2; visit++) {
+    await openLink(page, `#/run?image=${images.url("mine.qcow2")}&memory=32`);
+    await waitForSerial(page, BANNER);
+    expect(await ask(page, READ)).toBe(holds(BYTE_THEN));
+  }
 });
 
 /** The image with the header of its state changed. */

@@ -12,6 +12,8 @@ export interface PinnedFile {
   readonly name: string;
   readonly source: BaseSource;
   readonly identity: FileIdentity;
+  /** The internal snapshot that the image above it is over; undefined for its disk as it is. */
+  readonly snapshot?: string | undefined;
 }
 
 /** Minutes between the saves that a machine makes by itself; 0 for none. */

@@ -12,6 +12,7 @@ import { blockStore } from "../library/block-store.ts";
 import type { PinnedFile } from "../library/machine-record.ts";
 import { fileNameOf, lastPart, plainName } from "./file-names.ts";
 import type { Progress } from "./progress.ts";
+import { parseNameAtSnapshot } from "./snapshot-file-name.ts";
 
 /** A base image and the files behind it, opened one by one as the driver asks for them. */
 export interface BaseChain {
@@ -36,23 +37,27 @@ export interface RemoteOptions {
  * name alone, whatever path the image states.
  */
 export function linkedChain(url: string, options: RemoteOptions): BaseChain {
-  const files: HttpFile[] = [];
-  const open = async (address: string) => {
+  const opened: { file: HttpFile; snapshot: string | undefined }[] = [];
+  const open = async (address: string, snapshot?: string) => {
     const file = await openRemote({ url: address, name: plainName(fileNameOf(address)) }, options);
-    files.push(file);
+    opened.push({ file, snapshot });
     return file;
   };
+  const beside = (fileName: string) => new URL(encodeURIComponent(fileName), url).href;
   return {
     openBase: () => open(url),
     resolveBehind: async ({ name, overlayName }) => {
-      const address = new URL(encodeURIComponent(lastPart(name)), url).href;
+      const address = beside(lastPart(name));
+      const part = parseNameAtSnapshot(lastPart(name));
       try {
-        return await open(address);
+        if (!part) return await open(address);
+        const { fileName, snapshot } = part;
+        return { file: await open(beside(fileName), snapshot), snapshot };
       } catch (error) {
         if (!(error instanceof ByreError) || error.code !== "NOT_FOUND") throw error;
         throw new ByreError(
           "BACKING_MISSING",
-          `${overlayName} is built on "${name}", and there is no ${lastPart(name)} beside it. Put that file into ` +
+          `${overlayName} is built on "${name}", and there is no ${part?.fileName ?? lastPart(name)} beside it. Put that file into ` +
             `the same folder of the server, or download both and drop them on this page together.`,
           { file: overlayName, backing: name, url: address },
           error,
@@ -60,12 +65,13 @@ export function linkedChain(url: string, options: RemoteOptions): BaseChain {
       }
     },
     pinned: () =>
-      files.map(({ name, url: address, identity }) => ({
+      opened.map(({ file: { name, url: address, identity }, snapshot }) => ({
         name,
         source: { kind: "url", url: address },
         identity,
+        snapshot,
       })),
-    remote: () => files,
+    remote: () => opened.map(({ file }) => file),
   };
 }
 
@@ -88,17 +94,26 @@ export function pinnedChain(pins: readonly PinnedFile[], options: RemoteOptions)
     return file;
   };
   // A chain is asked for from the top down, one by one.
-  const openNext = async (request: BackingRequest): Promise<BlockFile> => {
+  const openNext = async (request: BackingRequest) => {
     const pin = pins[next++];
     if (!pin) throw notPinned(request);
-    return open(pin);
+    return { file: await open(pin), ...(pin.snapshot !== undefined && { snapshot: pin.snapshot }) };
   };
   return {
-    openBase: () => openNext({ name: "its base", format: undefined, overlayName: "the machine's overlay" }),
+    openBase: async () => {
+      const request = { name: "its base", format: undefined, overlayName: "the machine's overlay" };
+      return (await openNext(request)).file;
+    },
     resolveBehind: openNext,
     pinned: () => pins,
     remote: () => files,
   };
+}
+
+/** A file that is part of a chain, as its snapshot has it if that says one. */
+export interface SuppliedFile {
+  readonly file: File;
+  readonly snapshot: string | undefined;
 }
 
 /**
@@ -110,11 +125,11 @@ export function suppliedChain(
   others: readonly File[],
   openFile: (file: File) => Promise<BlockFile> = async (file) =>
     createBlobFile(file, { name: plainName(file.name) }),
-): BaseChain & { readonly used: File[] } {
-  const used: File[] = [];
-  const open = async (file: File) => {
+): BaseChain & { readonly used: readonly SuppliedFile[] } {
+  const used: SuppliedFile[] = [];
+  const open = async (file: File, snapshot?: string) => {
     const opened = await openFile(file);
-    used.push(file);
+    used.push({ file, snapshot });
     return opened;
   };
   return {
@@ -123,6 +138,9 @@ export function suppliedChain(
     resolveBehind: async ({ name, overlayName }) => {
       const file = others.find((other) => other.name === lastPart(name));
       if (file) return open(file);
+      const part = parseNameAtSnapshot(lastPart(name));
+      const whole = part && others.find((other) => other.name === part.fileName);
+      if (whole) return { file: await open(whole, part.snapshot), snapshot: part.snapshot };
       throw new ByreError(
         "BACKING_MISSING",
         `${overlayName} is built on "${name}", which was not supplied. Drop both files on this page together.`,

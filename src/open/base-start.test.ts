@@ -29,6 +29,7 @@ it("takes the base as it is where nobody names a snapshot", async () => {
   expect(await lookForStart(file, {})).toEqual({
     snapshot: undefined,
     applianceName: undefined,
+    backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
     notes: [],
   });
@@ -39,6 +40,7 @@ it("takes the snapshot that the image names, with the size it has there", async 
   expect(await lookForStart(file, {})).toEqual({
     snapshot: { id: "2", name: "ready" },
     applianceName: "Base",
+    backingName: "base@2.qcow2",
     sizeBytes: MIB,
     notes: [],
   });
@@ -51,6 +53,15 @@ it("takes the snapshot that a link names before that, by id or name, the newest 
   expect(await lookForStart(file, { snapshot: "other", diskOnly: true })).toMatchObject({
     snapshot: { id: "3", name: "other", diskOnly: true },
   });
+});
+
+it("has no other name for a snapshot whose disk is still the image's own", async () => {
+  const file = await base(["ready"], "ready");
+  const device = await openQcow2(file, { writable: true });
+  await device.createSnapshot({ name: "now" });
+  await device.flush();
+  expect(await lookForStart(file, { snapshot: "now" })).toMatchObject({ backingName: "base.qcow2" });
+  expect(await lookForStart(file, { snapshot: "ready" })).toMatchObject({ backingName: "base@1.qcow2" });
 });
 
 it("says which snapshots there are when a link names none of them", async () => {
@@ -69,6 +80,7 @@ it("runs an image that names a snapshot which it does not have, and says so", as
   expect(await lookForStart(file, {})).toEqual({
     snapshot: undefined,
     applianceName: "Base",
+    backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
     notes: ['base.qcow2 says to start from its saved state "gone", which it does not have.'],
   });

@@ -1,6 +1,14 @@
-import { type BlockFile, ByreError, metadataOf, openQcow2, type Qcow2Device } from "../../disk/index.ts";
+import {
+  type BlockFile,
+  ByreError,
+  isDiskOf,
+  metadataOf,
+  openQcow2,
+  type Qcow2Device,
+} from "../../disk/index.ts";
 import { readStateHeader } from "../../emulator/index.ts";
 import type { BaseSnapshot } from "../library/machine-record.ts";
+import { nameAtSnapshot } from "./snapshot-file-name.ts";
 
 /** What is asked of a new machine's start. */
 export interface StartWish {
@@ -18,6 +26,8 @@ export interface BaseStart {
   readonly snapshot: BaseSnapshot | undefined;
   /** What the image says it is called; text from a stranger. */
   readonly applianceName: string | undefined;
+  /** What an overlay over it calls it. */
+  readonly backingName: string;
   /** Virtual size of the base there, in bytes. */
   readonly sizeBytes: number;
   /** What was asked for and is not done, in words. */
@@ -41,6 +51,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     const asItIs = (...notes: string[]) => ({
       snapshot: undefined,
       applianceName,
+      backingName: base.name,
       sizeBytes: image.sizeBytes,
       notes,
     });
@@ -66,6 +77,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     return {
       snapshot: { id, name, ...(diskOnly && { diskOnly }) },
       applianceName,
+      backingName: (await isDiskOf(image, id)) ? base.name : nameAtSnapshot(base.name, id),
       sizeBytes: diskBytes,
       notes,
     };

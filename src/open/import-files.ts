@@ -14,6 +14,7 @@ import { suppliedChain } from "./base-chain.ts";
 import { cancelled } from "./emulator-files.ts";
 import { lastPart, plainName } from "./file-names.ts";
 import type { Progress } from "./progress.ts";
+import { parseNameAtSnapshot } from "./snapshot-file-name.ts";
 
 /** One piece of a copy: large enough for full speed, small enough to follow and to call off. */
 const PIECE_BYTES = 8 * 1024 * 1024;
@@ -43,10 +44,11 @@ export async function importFiles(
   });
   await device.close();
 
-  for (const file of chain.used) progress.begin(`copy ${file.name}`, `Copying ${file.name}`, file.size);
+  for (const { file } of chain.used) progress.begin(`copy ${file.name}`, `Copying ${file.name}`, file.size);
   const copied: PinnedFile[] = [];
   try {
-    for (const file of chain.used) copied.push(await copyFile(file, progress, signal));
+    for (const { file, snapshot } of chain.used)
+      copied.push({ ...(await copyFile(file, progress, signal)), snapshot });
     return copied;
   } catch (error) {
     await deleteFiles(copied.flatMap(({ source }) => (source.kind === "import" ? [source.fileId] : [])));
@@ -64,7 +66,10 @@ async function fileToRun(files: readonly File[]): Promise<File> {
     const blob = createBlobFile(file, { name: plainName(file.name) });
     if ((await probeImage(blob)) !== "qcow2") continue;
     const { backingName } = await readQcow2Info(blob);
-    if (backingName !== undefined) asked.add(lastPart(backingName));
+    if (backingName === undefined) continue;
+    asked.add(lastPart(backingName));
+    const part = parseNameAtSnapshot(lastPart(backingName));
+    if (part) asked.add(part.fileName);
   }
   const tops = files.filter((file) => !asked.has(file.name));
   const [top] = tops;

@@ -107,7 +107,7 @@ async function makeDisk<Overlay extends BlockFile>(
     const name = nameMachine(start.applianceName);
     overlay = await createFile(overlayName(name));
     const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    await createQcow2(overlay, { sizeBytes, backing: { name: base.name, format: "qcow2" } });
+    await createQcow2(overlay, { sizeBytes, backing: { name: start.backingName, format: "qcow2" } });
     const device = await openOverlay(overlay, chain, start.snapshot, base);
     return { device, overlay, remote: chain.remote(), start, name };
   } catch (error) {
