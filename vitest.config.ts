@@ -26,7 +26,25 @@ export default defineConfig({
       },
       {
         // Found by the scanner only once a test has run otherwise, which reloads the page under it.
-        optimizeDeps: { include: ["@hpcc-js/wasm-zstd", "fast-check", "idb", "pako", "v86"] },
+        optimizeDeps: {
+          include: [
+            "@hpcc-js/wasm-zstd",
+            "axe-core",
+            "fast-check",
+            "idb",
+            "idb-keyval",
+            "lucide-react",
+            "pako",
+            "react",
+            "react-aria-components/Button",
+            "react-aria-components/FileTrigger",
+            "react-dom/client",
+            "react/jsx-dev-runtime",
+            "v86",
+            "wouter",
+            "wouter/use-hash-location",
+          ],
+        },
         test: {
           name: "browser",
           testTimeout,

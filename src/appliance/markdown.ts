@@ -22,7 +22,7 @@ export interface ListItem {
 
 /** What follows is shown as it is: a page made of hundreds of thousands of elements would stand still. */
 export const MAX_MARKDOWN_CHARACTERS = 64 * 1024;
-export const MAX_MARKDOWN_PARTS = 5000;
+export const MAX_MARKDOWN_PARTS = 2000;
 const MAX_LIST_DEPTH = 3;
 const MAX_HEADING_LEVEL = 6;
 
