@@ -1,3 +1,4 @@
+export { type ApplianceConfiguration, applianceConfiguration } from "./appliance-configuration.ts";
 export {
   DEFAULT_CONFIGURATION,
   type LoadOptions,

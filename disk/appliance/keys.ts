@@ -34,7 +34,10 @@ export const RESERVED_KEYS: Readonly<Record<string, ReservedKey>> = {
     meaning: "memory of the graphics card in MiB",
     form: { pattern: WHOLE_NUMBER, words: "a number of MiB" },
   },
-  "machine.boot": { meaning: "what to boot from" },
+  "machine.boot": {
+    meaning: "what to boot from",
+    form: { pattern: /^(disk|cdrom|floppy)$/, words: "disk, cdrom or floppy" },
+  },
   "machine.acpi": { meaning: "ACPI", form: { pattern: /^(on|off)$/, words: "on or off" } },
   "machine.network": { meaning: "the network it is given" },
   "machine.display": { meaning: "the display it is given" },
