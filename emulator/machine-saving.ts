@@ -25,16 +25,20 @@ export interface SavableMachine {
    * @param thenStop switches the machine off instead, unless the work fails.
    */
   standingStill<Result>(work: () => Promise<Result>, thenStop?: boolean): Promise<Result>;
-  /** Stops the guest and forgets its disk requests, does something that puts the disks back, and runs. */
-  replaced(work: () => Promise<void>): Promise<void>;
+  /**
+   * Stops the guest, does something that puts disks and machine back, and runs what they are then.
+   *
+   * @param work returns why the disks are not durable, when they are not: the guest waits for a retry then.
+   */
+  replaced(work: () => Promise<ByreError | undefined>): Promise<void>;
   build(configuration: MachineConfiguration): Promise<EmulatorParts>;
   /** Takes another emulator in the place of the present one, which is freed. */
   adopt(parts: EmulatorParts): Promise<void>;
   /** Tells the drives of the disks that have been put back. */
   refreshDrives(): Promise<void>;
   reboot(): void;
-  /** The machine cannot go on. */
-  fail(error: ByreError): void;
+  /** Stops the machine in an error. Deadly: the guest is not what it was, and no retry helps. */
+  fail(error: ByreError, options?: { deadly: boolean }): void;
 }
 
 /** Saves, loads and changes of states of one machine, strictly one after the other. */
@@ -154,7 +158,11 @@ export class MachineSaving {
   }
 
   /** Puts the emulator that stands still back to a state. Nothing has changed until all of it is read. */
-  private async refill(parts: EmulatorParts, opened: OpenState, options: TakeOptions): Promise<void> {
+  private async refill(
+    parts: EmulatorParts,
+    opened: OpenState,
+    options: TakeOptions,
+  ): Promise<ByreError | undefined> {
     const { emulator } = parts;
     const filler = new MemoryFiller(opened.header, undefined);
     const { clusterSizeBytes } = opened.reader;
@@ -162,23 +170,35 @@ export class MachineSaving {
     const isThere: StateLoading["isThere"] = (index, print) =>
       filler.isThere(emulator, index, print, clusterSizeBytes);
     const loaded = await this.states.read(opened, { ...options, put, isThere });
-    await this.putBack(opened, async () => {
+    return this.putBack(opened, async () => {
       filler.finish(emulator, loaded);
       await restore(parts, filler.device, opened);
       this.taken(opened, loaded);
     });
   }
 
-  /** Puts the disks back, all or none, and then the machine: from there on there is no way back. */
-  private async putBack({ disks }: OpenDisks, machine: () => Promise<void>): Promise<void> {
-    await this.whole(this.states.disks.apply(disks));
+  /**
+   * Puts the disks back, all or none, and then the machine: from there on there is no way back.
+   *
+   * @returns why the disks are not durable, when they are not.
+   */
+  private async putBack({ disks }: OpenDisks, machine: () => Promise<void>): Promise<ByreError | undefined> {
+    let unflushed: ByreError | undefined;
+    try {
+      unflushed = await this.whole(this.states.disks.apply(disks));
+    } catch (error) {
+      const failure = toByreError(error);
+      if (failure.data.disksApart === true) this.machine.fail(failure, { deadly: true });
+      throw error;
+    }
     try {
       await machine();
       await this.machine.refreshDrives();
     } catch (error) {
-      this.machine.fail(toByreError(error));
+      this.machine.fail(toByreError(error), { deadly: true });
       throw error;
     }
+    return unflushed;
   }
 
   /** The emulator is in the state: the rest of the machine follows. */

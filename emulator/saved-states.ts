@@ -95,8 +95,9 @@ export class SavedStates {
     });
     const others: { readonly disk: SnapshotSet[number]["disk"]; readonly id: string }[] = [];
     const giveUp = async (error: unknown): Promise<never> => {
-      await writer.cancel();
-      for (const { disk, id } of others) await disk.device.deleteSnapshot(id);
+      // What cannot be dropped now the next save drops.
+      await writer.cancel().catch(() => undefined);
+      for (const { disk, id } of others) await disk.device.deleteSnapshot(id).catch(() => undefined);
       throw error;
     };
     try {
@@ -256,7 +257,7 @@ export class SavedStates {
       // Its tables have moved; its clusters are the same.
       if (this.last?.snapshot.id === snapshot.id) this.last = { ...this.last, snapshot: edited };
     } catch (error) {
-      await writer.cancel();
+      await writer.cancel().catch(() => undefined);
       throw error;
     }
   }

@@ -3,6 +3,7 @@ import {
   ByreError,
   type Qcow2Device,
   type Qcow2Snapshot,
+  toByreError,
   UNFINISHED_SNAPSHOT,
 } from "../disk/index.ts";
 import type { MachineDisks } from "./machine.ts";
@@ -111,22 +112,40 @@ export class SnapshotDisks {
     });
   }
 
-  /** Puts all disks back, or none. What they are now is gone. */
-  async apply(set: SnapshotSet): Promise<void> {
+  /**
+   * Puts all disks back, or none. What they are now is gone.
+   *
+   * @returns why the disks, which are back, could not be made durable, where a file keeps what it could not
+   *   write (a plain file under Node); a later flush tries again.
+   * @throws ByreError what it met, and the disks are as before; with `disksApart` in its data when they are not.
+   */
+  async apply(set: SnapshotSet): Promise<ByreError | undefined> {
     // Nobody reads the disk of an image that has states alone.
     const guests = set.filter(({ disk }) => disk.drive !== "state");
     const before: SnapshotSet[number][] = [];
+    let applied = 0;
+    let unflushed: ByreError | undefined;
     try {
-      if (guests.length > 1)
+      if (guests.length > 1) {
+        await this.dropUnfinished();
         for (const { disk } of guests)
           before.push({ disk, snapshot: await disk.device.createSnapshot({ name: UNFINISHED_SNAPSHOT }) });
-      for (const { disk, snapshot } of guests) await applyDisk(disk, snapshot);
+      }
+      for (const { disk, snapshot } of guests) {
+        unflushed = (await applyDisk(disk, snapshot)) ?? unflushed;
+        applied++;
+      }
     } catch (error) {
-      for (const { disk, snapshot } of before) await applyDisk(disk, snapshot);
+      for (const { disk, snapshot } of before.slice(0, applied))
+        await applyDisk(disk, snapshot).catch((undoing: unknown) => {
+          throw disksApart(disk, error, undoing);
+        });
       throw error;
     } finally {
-      for (const { disk, snapshot } of before) await disk.device.deleteSnapshot(snapshot.id);
+      // What cannot be dropped now the next save or load drops.
+      for (const { disk } of before) await disk.device.dropUnfinishedStates().catch(() => undefined);
     }
+    return unflushed;
   }
 
   /** Drops what crashes and failures left. */
@@ -159,9 +178,30 @@ export function finished({ device }: SnapshotDisk): readonly Qcow2Snapshot[] {
   return device.snapshots.filter(({ name }) => name !== UNFINISHED_SNAPSHOT);
 }
 
-async function applyDisk({ device }: SnapshotDisk, snapshot: Qcow2Snapshot): Promise<void> {
-  // The state is read from the snapshot; in the disk the next snapshot would only copy it.
-  await device.applySnapshot(snapshot.id, { withoutState: true });
+/** Puts one disk back. Returns why it could not be made durable, when it is back all the same. */
+async function applyDisk({ device }: SnapshotDisk, snapshot: Qcow2Snapshot): Promise<ByreError | undefined> {
+  const { l1OffsetBytes } = device.image;
+  try {
+    // The state is read from the snapshot; in the disk the next snapshot would only copy it.
+    await device.applySnapshot(snapshot.id, { withoutState: true });
+    return undefined;
+  } catch (error) {
+    // The active tables always move.
+    if (device.image.l1OffsetBytes === l1OffsetBytes) throw error;
+    return toByreError(error);
+  }
+}
+
+/** An error after which a guest must not go on: its disks are of different moments. */
+function disksApart({ device }: SnapshotDisk, error: unknown, undoing: unknown): ByreError {
+  const { code, message } = toByreError(undoing);
+  return new ByreError(
+    code,
+    `${device.name} could neither be put back nor left as it was: ${message} The disks are of different moments now; ` +
+      "load a saved state before the guest goes on.",
+    { file: device.name, disksApart: true },
+    error,
+  );
 }
 
 /** The snapshot of another disk: the one with the id, if it is of the same moment; else the newest of the name. */

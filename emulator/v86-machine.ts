@@ -26,9 +26,6 @@ import type { V86Emulator } from "./v86-internals.ts";
 /** Where the machine is to be once nothing stands in the way; `retry` goes on towards it. */
 type Goal = "running" | "paused" | "stopped";
 
-/** Failures after which the guest is not what it was: going on is no use. */
-const DEADLY: readonly string[] = ["GUEST_CRASH", "STATE_INVALID"];
-
 /** What a machine is made of. */
 export interface V86MachineOptions {
   /** Set up and not yet running. */
@@ -57,6 +54,8 @@ export class V86Machine implements Machine {
   private readonly saving: MachineSaving;
   private currentState: MachineState = "starting";
   private currentError: MachineError | undefined;
+  /** Whether the error is one after which the guest is not what it was. */
+  private deadly = false;
   private goal: Goal = "paused";
   private line: Promise<unknown> = Promise.resolve();
   private stopping: Promise<void> | undefined;
@@ -141,7 +140,7 @@ export class V86Machine implements Machine {
   async retry(): Promise<void> {
     await this.inLine(async () => {
       if (this.state !== "error") return;
-      if (this.currentError && DEADLY.includes(this.currentError.code))
+      if (this.deadly)
         throw new ByreError(
           "INVALID_ARGUMENT",
           "A crashed guest cannot go on: reset the machine or power it off.",
@@ -205,7 +204,7 @@ export class V86Machine implements Machine {
       onSlice: () => this.serial.feed(),
       onReset: () => this.serial.clearInput(),
       onStop: () => this.guestStopped(),
-      onCrash: (error) => this.fail(error),
+      onCrash: (error) => this.fail(error, { deadly: true }),
     });
   }
 
@@ -216,7 +215,7 @@ export class V86Machine implements Machine {
     this.drives.attach(parts);
     this.drives.listen({
       onFailure: (error) => this.fail(error),
-      onCrash: (error) => this.fail(guestCrash(error, parts.panics)),
+      onCrash: (error) => this.fail(guestCrash(error, parts.panics), { deadly: true }),
     });
     this.serial.attach(emulator);
     this.screen.attach(emulator, container);
@@ -248,7 +247,7 @@ export class V86Machine implements Machine {
       },
       refreshDrives: () => this.drives.refresh(),
       reboot: () => this.emulator.v86.cpu.reboot_internal(),
-      fail: (error) => this.fail(error),
+      fail: (error, options) => this.fail(error, options),
     };
   }
 
@@ -257,7 +256,12 @@ export class V86Machine implements Machine {
     if (this.state !== "running" && this.state !== "paused")
       throw new ByreError("INVALID_ARGUMENT", `A machine that is ${this.state} has no state to save.`);
     const wasRunning = this.state === "running";
-    if (wasRunning) await this.reach("paused");
+    if (wasRunning)
+      await this.reach("paused").catch((error: unknown) => {
+        // A retry is to go on from where the machine was, without the work.
+        this.goal = "running";
+        throw error;
+      });
     let done = false;
     try {
       const result = await work();
@@ -272,20 +276,27 @@ export class V86Machine implements Machine {
   }
 
   /** Stops the guest for something that takes the place of what it was; runs on as it was when that fails. */
-  private async replaced(work: () => Promise<void>): Promise<void> {
+  private async replaced(work: () => Promise<ByreError | undefined>): Promise<void> {
     const wasRunning = this.state === "running";
     await this.stopProcessor();
     // A write that has begun must not land on the disk that comes.
     await this.drives.settled();
+    let unflushed: ByreError | undefined;
     try {
-      await work();
+      unflushed = await work();
     } catch (error) {
       if (wasRunning && this.state === "running") await this.run();
       throw error;
     }
     this.drives.cancel();
     this.serial.clearInput();
-    await this.run();
+    if (!unflushed) {
+      await this.run();
+      return;
+    }
+    this.goal = "running";
+    this.halt(unflushed, false);
+    throw unflushed;
   }
 
   /** Stops the processor, lets the disks come to rest, flushes. The quiet that states are saved in. */
@@ -329,11 +340,15 @@ export class V86Machine implements Machine {
     });
   }
 
-  private fail(error: ByreError): void {
+  private fail(error: ByreError, { deadly } = { deadly: false }): void {
     if (this.closing || this.state === "stopped") return;
     void this.stopProcessor();
     // The first of several is what the person sees; `retry` repeats all.
-    if (this.state === "error") return;
+    if (this.state !== "error") this.halt(error, deadly);
+  }
+
+  private halt(error: ByreError, deadly: boolean): void {
+    this.deadly = deadly;
     this.change("error", { code: error.code, message: error.message, cause: error });
   }
 
