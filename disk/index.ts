@@ -4,6 +4,9 @@ export { encodeMetadata, METADATA_MAGIC, type Metadata, parseMetadata } from "./
 export type { BlockDevice, BlockStatus, WriteZeroesOptions } from "./block-device.ts";
 export { type BlockFile, WriteStage } from "./block-file.ts";
 export { ByreError, type ByreErrorCode, type ByreErrorData, toByreError } from "./errors.ts";
+export type { PackCluster } from "./export/cluster-packer.ts";
+export { type ExportImageOptions, exportImage } from "./export/export-image.ts";
+export type { ExportSink } from "./export/piece-sink.ts";
 export { type BlobFileOptions, createBlobFile } from "./files/blob-file.ts";
 export {
   type HttpFile,

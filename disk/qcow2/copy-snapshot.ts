@@ -154,7 +154,7 @@ function checkFits(from: Qcow2Device, diskBytes: number, to: Qcow2Device): void 
 }
 
 /** Progress, cancelling and turns of one copying. */
-class CopyRun {
+export class CopyRun {
   private doneBytes = 0;
   private turnStartMs = performance.now();
 
