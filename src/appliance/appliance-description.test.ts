@@ -56,7 +56,7 @@ describe("an appliance's description", () => {
 
   it("takes anything else for the licence itself", () => {
     const text = "You may use this.\n\nYou may not sell it.";
-    expect(of(["appliance.license", text]).licence).toEqual({ title: "Licence", text });
+    expect(of(["appliance.license", text]).licence).toEqual({ title: "Its own licence", text });
     expect(of(["appliance.license", text], ["appliance.license-title", "Ours"]).licence).toEqual({
       title: "Ours",
       text,

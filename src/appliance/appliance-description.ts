@@ -62,5 +62,5 @@ function licenceOf(value: string, title: string | undefined): ApplianceLicence |
   const text = severalLines(value);
   if (text === "") return title === undefined ? undefined : { title };
   if (text.length <= TEXT_LIMITS.licenceTitle && SPDX_EXPRESSION.test(text)) return { title: title ?? text };
-  return { title: title ?? "Licence", text };
+  return { title: title ?? "Its own licence", text };
 }
