@@ -4,7 +4,7 @@ import { collectPanics, type PanicLog } from "./guest-crash.ts";
 import { overrideIde } from "./ide-overrides.ts";
 import type { MachineConfiguration, MachineFirmware } from "./machine.ts";
 import type { MachineDrives } from "./machine-drives.ts";
-import { silenceSoundErrors } from "./sound.ts";
+import { silenceSoundErrors, silenceWorkletErrors } from "./sound.ts";
 import { mendTextDrawing } from "./text-drawing.ts";
 import { checkInternals, type V86Emulator, type V86WasmImports } from "./v86-internals.ts";
 
@@ -41,7 +41,10 @@ export async function buildEmulator(
   configuration: MachineConfiguration,
 ): Promise<EmulatorParts> {
   const container = kit.screenElement?.ownerDocument.createElement("div");
-  if (container) mendTextDrawing();
+  if (container) {
+    mendTextDrawing();
+    silenceWorkletErrors();
+  }
   const panics: PanicLog = { last: undefined };
   const emulator = await loadEmulator(kit, configuration, container, panics);
   const destroy = async () => {

@@ -1,6 +1,7 @@
 import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
 import { sameConfiguration } from "./configuration.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
+import type { GuestClock } from "./guest-clock.ts";
 import type { LoadOptions, MachineConfiguration, SaveOptions, StartFrom } from "./machine.ts";
 import { restoreDevices } from "./machine-memory.ts";
 import { MemoryFiller } from "./memory-filler.ts";
@@ -13,6 +14,7 @@ import { checkGoing } from "./state-writing.ts";
 /** What saving and loading need of the machine. */
 export interface SavableMachine {
   readonly parts: EmulatorParts;
+  readonly clock: GuestClock;
   readonly serial: SerialPort;
   readonly screen: Screen;
   /** Does something while nothing else of the machine's operations goes on. */
@@ -65,7 +67,8 @@ export class MachineSaving {
         checkGoing(signal);
         const { emulator, configuration } = machine.parts;
         const serialTail = machine.serial.tail();
-        return states.begin(emulator, configuration, { name, description, thumbnail, serialTail });
+        const notes = { name, description, thumbnail, serialTail };
+        return states.begin(emulator, configuration, { ...notes, clock: machine.clock.nanoseconds });
       };
       if (thenStop)
         return machine.inLine(() =>
@@ -203,6 +206,7 @@ export class MachineSaving {
 
   /** The emulator is in the state: the rest of the machine follows. */
   private taken(opened: OpenState, loaded: LoadedState): void {
+    this.machine.clock.set(opened.snapshot.vmClockNanoseconds);
     const { serialTail } = opened.header;
     if (serialTail !== undefined) this.machine.serial.replace(serialTail);
     if (opened.disks.length > 0) this.states.remember(opened.snapshot, loaded);

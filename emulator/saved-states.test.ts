@@ -235,6 +235,16 @@ describe("a saved machine", () => {
     expect(await guest.ask("Eon\n")).toBe("on");
   });
 
+  test("shows nothing that the terminal had been told to forget", async () => {
+    const { device } = await guestDisk();
+    const { machine, ask } = await boot({ hda: device });
+    await ask("Egone\n");
+    await ask("E\x1bcthere\n");
+    await machine.save("here");
+    await machine.load("here");
+    expect(machine.serial.text()).toBe("there\n");
+  });
+
   test("brings its own memory size to a machine of another, in the same machine", async () => {
     const { device } = await guestDisk();
     const small = await boot({ hda: device });
@@ -271,6 +281,37 @@ describe("a saved machine", () => {
     await machine.reset();
     await large.booted();
     expect(await ask(`R${SECTOR}`)).toBe(filled(0x07));
+  });
+
+  test("keeps how long the guest has run, on all disks", async () => {
+    const { device: hda } = await guestDisk();
+    const hdb = await emptyDisk("hdb.qcow2");
+    const { machine, ask, booted } = await boot({ hda, hdb });
+    const clocks: bigint[] = [];
+    for (const name of ["first", "second"]) {
+      await ask("Eran\n");
+      clocks.push((await machine.save(name)).vmClockNanoseconds);
+    }
+    const [first = 0n, second = 0n] = clocks;
+    expect(first).toBeGreaterThan(0n);
+    expect(second).toBeGreaterThan(first);
+    expect(hdb.snapshots.map(({ vmClockNanoseconds }) => vmClockNanoseconds)).toEqual(clocks);
+    await machine.load("first");
+    await machine.pause();
+    const loaded = (await machine.save("loaded")).vmClockNanoseconds;
+    expect(loaded).toBeGreaterThanOrEqual(first);
+    // A machine that stands still does not age.
+    expect((await machine.save("still")).vmClockNanoseconds).toBe(loaded);
+    // Eleven days.
+    const long = 10n ** 15n;
+    const { vmStateBytes } = machine.snapshots()[1] ?? { vmStateBytes: 0 };
+    const edit = await hda.editState("second");
+    await edit.finish({ name: "second", vmStateBytes, vmClockNanoseconds: long });
+    await machine.load("second");
+    expect((await machine.save("later")).vmClockNanoseconds).toBeGreaterThan(long);
+    await machine.reset();
+    await booted();
+    expect((await machine.save("reset")).vmClockNanoseconds).toBeLessThan(long);
   });
 
   test("reads no cluster again that the memory has already", async () => {

@@ -27,6 +27,8 @@ export interface SaveNotes {
   readonly description: string | undefined;
   readonly thumbnail: Thumbnail | undefined;
   readonly serialTail: string;
+  /** How long the guest has run, in nanoseconds. */
+  readonly clock: bigint;
 }
 
 /** How the writing of a state is followed and ended. */
@@ -89,7 +91,11 @@ export class SavedStates {
     const { device } = this.disks.main;
     const captured = await captureState(emulator, device.header.clusterSizeBytes, this.room);
     const nowMs = Date.now();
-    const date = { dateSeconds: Math.floor(nowMs / 1000), dateNanoseconds: (nowMs % 1000) * 1_000_000 };
+    const time = {
+      dateSeconds: Math.floor(nowMs / 1000),
+      dateNanoseconds: (nowMs % 1000) * 1_000_000,
+      vmClockNanoseconds: notes.clock,
+    };
     const writer = await device.beginState({
       maxStateBytes: stateSizeBytes(captured, device.header.clusterSizeBytes),
     });
@@ -102,7 +108,7 @@ export class SavedStates {
     };
     try {
       for (const disk of this.disks.others) {
-        const { id } = await disk.device.createSnapshot({ ...date, name: UNFINISHED_SNAPSHOT });
+        const { id } = await disk.device.createSnapshot({ ...time, name: UNFINISHED_SNAPSHOT });
         others.push({ disk, id });
       }
     } catch (error) {
@@ -137,7 +143,7 @@ export class SavedStates {
         for (const { disk, id } of others) await disk.device.renameSnapshot(id, notes.name);
         const replaced = finished(this.disks.main).filter(({ name }) => name === notes.name);
         const replaces = replaced.map(({ id }) => id);
-        const finish = { ...date, name: notes.name, vmStateBytes: sizeBytes, replaces };
+        const finish = { ...time, name: notes.name, vmStateBytes: sizeBytes, replaces };
         const snapshot = await writer.finish(finish);
         this.last = { snapshot, prints };
         await this.dropReplaced(notes.name, others);

@@ -12,6 +12,9 @@ const KEPT_CHARACTERS = 1024 * 1024;
 /** Bytes of output collected in one turn of the event loop before they grow. */
 const FIRST_OUTPUT_BYTES = 4096;
 
+/** RIS: a terminal forgets what it showed. */
+const TERMINAL_RESET = "\x1bc";
+
 /** The first serial port, and what the machine does for it. It outlives the emulator it is attached to. */
 export interface SerialPort extends MachineSerial {
   /** Takes this emulator's port from now on. */
@@ -24,7 +27,10 @@ export interface SerialPort extends MachineSerial {
   feed(): boolean;
   /** Forgets what was sent and not taken: the machine was reset. */
   clearInput(): void;
-  /** The end of the output, from the beginning of a line: what a terminal is shown again after a load. */
+  /**
+   * The end of the output, from the beginning of a line or the terminal's last reset: what a terminal is shown
+   * again after a load.
+   */
   tail(): string;
   /** A saved state has brought its own output. */
   replace(text: string): void;
@@ -87,7 +93,9 @@ export function createSerialPort(): SerialPort {
       return kept.text();
     },
     tail() {
-      const text = this.text();
+      const all = this.text();
+      const cleared = all.lastIndexOf(TERMINAL_RESET);
+      const text = cleared < 0 ? all : all.slice(cleared + TERMINAL_RESET.length);
       if (text.length <= MAX_SERIAL_TAIL_CHARACTERS) return text;
       const end = text.slice(-MAX_SERIAL_TAIL_CHARACTERS);
       return end.slice(end.indexOf("\n") + 1);

@@ -10,3 +10,19 @@ export function silenceSoundErrors(emulator: V86Emulator): void {
   const resume = context.resume.bind(context);
   context.resume = () => resume().catch(() => undefined);
 }
+
+let worklets = false;
+
+/**
+ * v86 loads its worklet and drops that promise too: it is rejected when the machine is closed meanwhile. To be
+ * called before the first emulator is set up.
+ */
+export function silenceWorkletErrors(): void {
+  if (worklets || typeof AudioWorklet === "undefined") return;
+  worklets = true;
+  const addModule = AudioWorklet.prototype.addModule;
+  AudioWorklet.prototype.addModule = function (...parameters) {
+    // What v86 does next has no use without it.
+    return addModule.apply(this, parameters).catch(() => new Promise<void>(() => {}));
+  };
+}

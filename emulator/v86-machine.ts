@@ -1,6 +1,7 @@
 import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
+import { createGuestClock } from "./guest-clock.ts";
 import { guestCrash } from "./guest-crash.ts";
 import { hookGuest } from "./guest-hooks.ts";
 import { createKeyboard, type Keyboard } from "./keyboard.ts";
@@ -61,6 +62,7 @@ export class V86Machine implements Machine {
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private readonly changes = createChangeNotifier();
+  private readonly clock = createGuestClock();
 
   constructor({ parts, drives, states, screenElement, build }: V86MachineOptions) {
     this.parts = parts;
@@ -202,7 +204,10 @@ export class V86Machine implements Machine {
   private hook(parts: EmulatorParts): void {
     hookGuest(parts, {
       onSlice: () => this.serial.feed(),
-      onReset: () => this.serial.clearInput(),
+      onReset: () => {
+        this.serial.clearInput();
+        this.clock.set(0n);
+      },
       onStop: () => this.guestStopped(),
       onCrash: (error) => this.fail(error, { deadly: true }),
     });
@@ -229,6 +234,7 @@ export class V86Machine implements Machine {
       get parts() {
         return machine.parts;
       },
+      clock: this.clock,
       serial: this.serial,
       screen: this.screen,
       inLine: (operation) => this.inLine(operation),
@@ -320,11 +326,13 @@ export class V86Machine implements Machine {
     await this.stopping;
     this.parts.started = true;
     this.change("running");
+    this.clock.start();
     await this.emulator.run();
   }
 
   private stopProcessor(): Promise<void> {
     this.stopping ??= this.emulator.stop().finally(() => {
+      this.clock.stop();
       this.stopping = undefined;
     });
     return this.stopping;
