@@ -86,8 +86,17 @@ for (const colorScheme of ["light", "dark"] as const) {
       expect(await violations(page)).toEqual([]);
       await page.keyboard.press("Escape");
 
+      const address = page.url();
       await page.goto(`/#/run?image=${images.url("other.qcow2")}&memory=32`);
       await expect(page.getByRole("button", { name: "Suspend it and go on" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole("button", { name: "Back to guest" }).click();
+
+      // Not switched off, as far as the next visit can tell.
+      await page.evaluate(() => window.byre.machine?.save("autosave"));
+      await page.goto("about:blank");
+      await page.goto(address);
+      await expect(page.getByRole("button", { name: "Go on from the autosave" })).toBeVisible();
       expect(await violations(page)).toEqual([]);
     });
   });
@@ -149,6 +158,11 @@ test("snapshots can be saved, restored, described and deleted with the keyboard 
   await expect(page.getByRole("button", { name: "Save", exact: true })).toBeFocused();
 
   await tabTo(page, "Restore typed");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "Restore", exact: true })).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("button", { name: "typed: more" })).toBeFocused();
+  await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("button", { name: "Restore", exact: true })).toBeFocused();
   await page.keyboard.press("Enter");

@@ -1,9 +1,20 @@
 import type { Page } from "@playwright/test";
 import { createMemoryFile, openQcow2 } from "../disk/index.ts";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
-import { ask, expect, hex, machines, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
+import {
+  ask,
+  expect,
+  hex,
+  machines,
+  narrowQuota,
+  openLink,
+  test,
+  waitForSerial,
+  waitForState,
+} from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
 import { guestImage, sectorOf } from "./images.ts";
+import { savedGuestImage } from "./saved-images.ts";
 
 const BANNER = "tiny guest ready";
 const SECTOR = 100;
@@ -229,6 +240,27 @@ test("how often a machine saves itself is chosen in the panel and kept", async (
   await page.reload();
   await waitForSerial(page, BANNER);
   await expect((await openPanel(page)).getByLabel("Autosave", { exact: true })).toHaveValue("0");
+});
+
+test("an autosave that fails says so over the machine, until that is read", async ({
+  page,
+  context,
+  images,
+}) => {
+  // Makes a minute of waiting a second.
+  await context.addInitScript(() => {
+    const plain = window.setInterval.bind(window);
+    window.setInterval = ((work: () => void, delayMs?: number) =>
+      plain(work, delayMs === 60_000 ? 1000 : delayMs)) as typeof window.setInterval;
+  });
+  images.files.set("guest.qcow2", { bytes: await savedGuestImage({ noiseBytes: 4 * 1024 * 1024 }) });
+  await narrowQuota(page, context);
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
+  await page.evaluate(() => window.byre.machine?.setAutosaveMinutes(1));
+  const notice = page.getByRole("status").filter({ hasText: "guest could not be saved by itself" });
+  await expect(notice).toContainText("QUOTA_EXCEEDED");
+  await notice.getByRole("button", { name: "Understood" }).click();
+  await expect(notice).toHaveCount(0);
 });
 
 test("a machine to throw away has snapshots, and neither suspend nor autosave", async ({ page, images }) => {

@@ -36,7 +36,8 @@ export function MachineToolbar(props: MachineToolbarProps) {
   const busy = session.activity?.kind === "loading" || session.activity?.kind === "suspending";
   const suspend = async () => {
     await suspendMachine(session);
-    goTo("/");
+    // Whoever has gone elsewhere meanwhile stays there.
+    if (location.hash === `#/machine/${session.id}`) goTo("/");
   };
   return (
     <header className={styles.header}>

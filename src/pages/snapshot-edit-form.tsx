@@ -14,7 +14,7 @@ export interface SnapshotEditFormProps {
   onCancel: () => void;
 }
 
-/** A snapshot's name and description, being changed where they stand. Enter keeps the name, Escape leaves. */
+/** A snapshot's name and description, being changed where they stand. Enter keeps the name. */
 export function SnapshotEditForm({ name, description, onDone, onCancel }: SnapshotEditFormProps) {
   const [nextName, setNextName] = useState(name);
   const [nextDescription, setNextDescription] = useState(description ?? "");
@@ -36,16 +36,7 @@ export function SnapshotEditForm({ name, description, onDone, onCancel }: Snapsh
     else onDone(change);
   };
   return (
-    <form
-      className={styles.form}
-      onSubmit={submit}
-      onKeyDown={(event) => {
-        if (event.key !== "Escape") return;
-        // The panel around it closes with Escape too.
-        event.preventDefault();
-        onCancel();
-      }}
-    >
+    <form className={styles.form} onSubmit={submit}>
       <TextField
         label="Name"
         value={nextName}

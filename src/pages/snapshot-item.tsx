@@ -4,6 +4,7 @@ import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
+import { ProgressBar } from "../components/progress-bar.tsx";
 import { TimeAgo } from "../components/time-ago.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { RestoreQuestion } from "./restore-question.tsx";
@@ -16,6 +17,7 @@ import type { SnapshotListing } from "./use-snapshots.ts";
 type Mode =
   | { kind: "rest" | "more" | "edit" | "delete" | "restore" }
   | { kind: "working"; words: string }
+  | { kind: "making"; fraction: number; cancel: () => void }
   | { kind: "made"; machineId: string }
   | { kind: "failed"; message: string; code: string };
 
@@ -33,7 +35,8 @@ export function SnapshotItem(props: SnapshotItemProps) {
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
   const more = useRef<HTMLButtonElement>(null);
   const name = shownName(snapshot);
-  const busy = mode.kind === "working" || session.activity !== undefined;
+  const working = mode.kind === "working" || mode.kind === "making";
+  const busy = working || session.activity !== undefined;
   const meaning = meaningOf(snapshot.name);
   const diskOnly = description?.problem !== undefined;
 
@@ -44,8 +47,11 @@ export function SnapshotItem(props: SnapshotItemProps) {
     if (shown.current !== mode.kind && document.activeElement === document.body) more.current?.focus();
     shown.current = mode.kind;
   }, [mode.kind]);
-  const run = async (words: string, action: () => Promise<Mode>) => {
+  const run = (words: string, action: () => Promise<Mode>) => {
     setMode({ kind: "working", words });
+    return finish(action);
+  };
+  const finish = async (action: () => Promise<Mode>) => {
     try {
       setMode(await action());
     } catch (error) {
@@ -59,14 +65,28 @@ export function SnapshotItem(props: SnapshotItemProps) {
       onGone();
       return { kind: "rest" };
     });
-  const makeMachine = () =>
-    run(`Making a machine from ${name}.`, async () => ({
+  const makeMachine = () => {
+    const abort = new AbortController();
+    const making = (fraction: number): Mode => ({ kind: "making", fraction, cancel: () => abort.abort() });
+    setMode(making(0));
+    const { signal } = abort;
+    const onProgress = (fraction: number) => setMode(making(fraction));
+    return finish(async () => ({
       kind: "made",
-      machineId: await session.startFromSnapshot(snapshot.id),
+      machineId: await session.startFromSnapshot(snapshot.id, { signal, onProgress }),
     }));
+  };
 
   return (
-    <li className={styles.item}>
+    <li
+      className={styles.item}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape" || mode.kind === "rest" || working) return;
+        // One step back; the panel around it closes with Escape too.
+        event.preventDefault();
+        rest();
+      }}
+    >
       <div className={styles.main}>
         <SnapshotPicture thumbnail={description?.thumbnail} />
         <div className={styles.text}>
@@ -127,7 +147,7 @@ export function SnapshotItem(props: SnapshotItemProps) {
             look="quiet"
             iconOnly
             ref={more}
-            isDisabled={mode.kind === "working"}
+            isDisabled={working}
             aria-label={`${name}: more`}
             aria-expanded={mode.kind === "more"}
             onPress={() => setMode({ kind: mode.kind === "rest" ? "more" : "rest" })}
@@ -186,6 +206,12 @@ export function SnapshotItem(props: SnapshotItemProps) {
         </Notice>
       )}
       {mode.kind === "working" && <Notice tone="neutral">{mode.words}</Notice>}
+      {mode.kind === "making" && (
+        <Notice tone="neutral" actions={<Button onPress={mode.cancel}>Cancel</Button>}>
+          <p>Making a machine from {name}.</p>
+          <ProgressBar label={`Making a machine from ${name}`} fraction={mode.fraction} />
+        </Notice>
+      )}
       {mode.kind === "made" && (
         <Notice
           tone="neutral"
