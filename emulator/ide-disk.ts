@@ -219,8 +219,9 @@ export class IdeDisk {
     return [this.writeCache];
   }
 
-  set_state(state: readonly unknown[]): void {
-    this.writeCache = state[0] !== false;
+  /** @param state null: it was saved without such a drive. */
+  set_state(state: readonly unknown[] | null): void {
+    this.writeCache = state?.[0] !== false;
   }
 
   private get mustFlushWrites(): boolean {

@@ -37,9 +37,12 @@ export async function startTinyGuest(
   return line;
 }
 
-/** The line to a tiny guest that runs, or is about to. */
-export function guestLine(machine: HeadlessMachine): GuestLine {
-  let read = 0;
+/**
+ * The line to a tiny guest that runs, or is about to.
+ *
+ * @param read characters of its output that are not looked at any more.
+ */
+export function guestLine(machine: HeadlessMachine, read = 0): GuestLine {
   machine.serial.onReset((text) => {
     read = text.length;
   });
