@@ -128,13 +128,20 @@ test("fifty images are listed with fifty requests of 64 KiB, and found by what t
   await page.getByRole("searchbox").fill("ESPRESSO");
   await expect(cards(page)).toHaveCount(1);
   await expect(cards(page).getByRole("heading")).toHaveText("Appliance 32");
+  // Who looks at one and comes back finds the search as it was.
+  await cards(page).getByRole("link", { name: "About Appliance 32" }).click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText(/Appliance 32$/);
+  await page.goBack();
+  await expect(page.getByRole("searchbox")).toHaveValue("ESPRESSO");
+  await expect(cards(page)).toHaveCount(1);
   await page.getByRole("searchbox").fill("tea");
   await expect(page.getByText("None of the 50 says anything of “tea”.")).toBeVisible();
   await page.keyboard.press("Escape");
   await expect(cards(page)).toHaveCount(50);
 
+  // One each, and one for the page that was opened.
   expect(new Set(images.requests).size).toBe(50);
-  expect(images.requests).toHaveLength(50);
+  expect(images.requests).toHaveLength(51);
   expect(new Set(images.rangesAsked)).toEqual(new Set(["bytes=0-65535"]));
 });
 

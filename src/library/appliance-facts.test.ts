@@ -147,6 +147,20 @@ describe("the look at an image", () => {
     expect(facts.state === "present" && (facts.fileBytes ?? 0) >= 0).toBe(true);
   });
 
+  it("does not wait for a server that answers drop by drop", async () => {
+    vi.stubGlobal("fetch", async (_url: string, { signal }: RequestInit) => {
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new Uint8Array(1));
+          signal?.addEventListener("abort", () => controller.error(signal.reason));
+        },
+      });
+      return new Response(body, { status: 200 });
+    });
+    const facts = await readApplianceFacts(URL_OF_IT, new AbortController().signal, 20);
+    expect(facts).toEqual({ state: "unreachable", message: "example.org does not answer." });
+  });
+
   it("ends when it is called off", async () => {
     const abort = new AbortController();
     serve(() => new Promise(() => {}));

@@ -52,9 +52,13 @@ const TIME_LIMIT_MS = 20_000;
  * @param url absolute.
  * @throws only what `signal` was aborted with.
  */
-export async function readApplianceFacts(url: string, signal: AbortSignal): Promise<ApplianceFacts> {
+export async function readApplianceFacts(
+  url: string,
+  signal: AbortSignal,
+  timeLimitMs = TIME_LIMIT_MS,
+): Promise<ApplianceFacts> {
   try {
-    const first = await fetchFirst(url, AbortSignal.any([signal, AbortSignal.timeout(TIME_LIMIT_MS)]));
+    const first = await fetchFirst(url, AbortSignal.any([signal, AbortSignal.timeout(timeLimitMs)]));
     return "state" in first ? first : factsOf(first.bytes, first.fileBytes, url);
   } catch (error) {
     signal.throwIfAborted();

@@ -16,7 +16,7 @@ export interface FactsQueue {
 export function createFactsQueue(
   onFacts: (url: string, facts: ApplianceFacts) => void,
   signal: AbortSignal,
-  read: typeof readApplianceFacts = readApplianceFacts,
+  read: (url: string, signal: AbortSignal) => Promise<ApplianceFacts> = readApplianceFacts,
 ): FactsQueue {
   const asked = new Set<string>();
   const waiting: string[] = [];

@@ -21,10 +21,12 @@ export interface Appliances {
 
 /** What was found stays known while the page is open; what was missing is looked for again. */
 const known = new Map<string, ListedFacts>();
+/** The catalogue as it was read last: who comes back to the gallery finds it as it was, and then as it is. */
+let lastCatalog: ApplianceList | undefined;
 
 /** The appliances of this site's catalogue, and what the images say of themselves as far as they were looked at. */
 export function useAppliances(): Appliances {
-  const [catalog, setCatalog] = useState<ApplianceList>();
+  const [catalog, setCatalog] = useState(lastCatalog);
   const [facts, setFacts] = useState<ReadonlyMap<string, ListedFacts>>(() => new Map(known));
   const [queue, setQueue] = useState<ReturnType<typeof createFactsQueue>>();
   useEffect(() => {
@@ -36,7 +38,14 @@ export function useAppliances(): Appliances {
         setFacts((before) => new Map(before).set(url, listed));
       }, abort.signal),
     );
-    fetchApplianceList(document.baseURI, abort.signal).then(setCatalog, () => {});
+    fetchApplianceList(document.baseURI, abort.signal).then(
+      (list) => {
+        lastCatalog = list;
+        setCatalog(list);
+      },
+      // Called off: the gallery is gone.
+      () => {},
+    );
     return () => abort.abort();
   }, []);
   const list = useMemo(() => catalog?.urls.map((url) => ({ url, facts: facts.get(url) })), [catalog, facts]);

@@ -16,13 +16,24 @@ import { MachineSection } from "./machine-section.tsx";
 import { openFiles } from "./open-files.ts";
 import { usePageTitle } from "./use-page-title.ts";
 
+interface GalleryView {
+  readonly typed: string;
+  readonly order: GalleryOrder;
+}
+
+/** Who comes back from a machine, or from what an appliance says of itself, finds what was searched for. */
+let lastView: GalleryView = { typed: "", order: "used" };
+
 export function GalleryPage() {
   usePageTitle("Byre");
   useOpenState();
   const { list: machines, error } = useMachines();
   const { list: appliances, problem, look } = useAppliances();
-  const [typed, setTyped] = useState("");
-  const [order, setOrder] = useState<GalleryOrder>("used");
+  const [{ typed, order }, setView] = useState(lastView);
+  const show = (change: Partial<GalleryView>) => {
+    lastView = { typed, order, ...change };
+    setView(lastView);
+  };
   const search = useDeferredValue(typed.trim());
 
   // Names and sizes are in the images: to search or sort by them, all are looked at.
@@ -61,7 +72,12 @@ export function GalleryPage() {
           </Notice>
         )}
 
-        <GalleryTools search={typed} onSearch={setTyped} order={order} onOrder={setOrder} />
+        <GalleryTools
+          search={typed}
+          onSearch={(next) => show({ typed: next })}
+          order={order}
+          onOrder={(next) => show({ order: next })}
+        />
         <MachineSection
           machines={machines}
           shown={machines && machinesToShow(machines, search, order)}
