@@ -54,10 +54,13 @@ export interface BulkChange {
  * has it, makes the next program repair them.
  *
  * @param plan looks at the image, which does not change under it, and says what to change.
+ * @param options deferFlush: a file with transactions is not flushed; the next flush of anybody's makes the change
+ *   durable.
  */
 export async function runBulkChange<Result>(
   core: Qcow2Core,
   plan: () => Promise<{ change: BulkChange; result: Result }>,
+  options: { deferFlush?: boolean } = {},
 ): Promise<Result> {
   const { image, entries } = core;
   // One at a time: each plans on an image that does not change under it.
@@ -100,6 +103,7 @@ export async function runBulkChange<Result>(
     // Should the flush fail, a later one that succeeds lets go too.
     if (!both) core.unfinished.push(() => letGo(core, deltas, change.active));
     if (dirty) core.unfinished.push(() => clearDirty(image));
+    if (both && options.deferFlush) return result;
     try {
       await core.flush();
     } catch (error) {

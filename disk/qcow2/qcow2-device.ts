@@ -120,7 +120,8 @@ export interface Qcow2Device extends BlockDevice {
 
   /**
    * Keeps the disk as it is now in a snapshot whose VM state is then written while the guest goes on. Until it
-   * is finished it is called `UNFINISHED_SNAPSHOT`.
+   * is finished it is called `UNFINISHED_SNAPSHOT`. On a file with transactions nothing is committed before it
+   * resolves, so that a guest that stands still does not wait for it.
    *
    * @throws ByreError as `createSnapshot`.
    */

@@ -23,6 +23,7 @@ export async function beginState(
   const snapshot = await createSnapshot(core, {
     name: UNFINISHED_SNAPSHOT,
     stateRoomBytes: options.maxStateBytes,
+    deferFlush: true,
   });
   return openForWriting(core, snapshot, inTurn, (options) => {
     const { replaces, ...change } = options;

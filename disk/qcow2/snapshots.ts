@@ -34,6 +34,11 @@ export interface CreateSnapshotOptions {
   stateRoomBytes?: number;
   /** Keeps the disk as this snapshot has it, and its VM state. Default: the disk as it is now. */
   of?: Qcow2Snapshot;
+  /**
+   * Leaves it to the next flush to make the snapshot durable, where the file has transactions: for a machine that
+   * stands still meanwhile. Default: false.
+   */
+  deferFlush?: boolean;
 }
 
 /** The snapshot with an id, or else with a name. */
@@ -71,7 +76,7 @@ export async function createSnapshot(
       },
     );
   const now = Date.now();
-  return runBulkChange(core, async () => {
+  const plan = async () => {
     const active = activeTree(image);
     const of = options.of ? await snapshotTree(image, options.of) : active;
     const kept = options.stateRoomBytes === undefined ? of : withStateRoom(image, of, options.stateRoomBytes);
@@ -112,7 +117,8 @@ export async function createSnapshot(
       },
       result: created,
     };
-  });
+  };
+  return runBulkChange(core, plan, options);
 }
 
 /** A tree of the disk's tables alone, with empty entries for VM state after them. */

@@ -141,6 +141,24 @@ describe.skipIf(!hasQemu)("saving, loading, deleting and editing states, when it
     },
   );
 
+  test("a save is begun without waiting for the storage; what is committed then is whole", async () => {
+    const file = createQuotaFile(await makeImage(65536));
+    const device = await openQcow2(file);
+    await device.write(0, Uint8Array.of(1, 2, 3));
+    const { flushes } = file;
+    const state = await device.beginState({ maxStateBytes: 65536 });
+    expect(file.flushes).toBe(flushes);
+    await device.write(0, Uint8Array.of(4, 5, 6));
+    await device.flush();
+    bench.put("stored.qcow2", file.durable());
+    bench.check("stored.qcow2");
+    await state.finish({ name: "state", vmStateBytes: 65536 });
+    bench.put("stored.qcow2", file.durable());
+    bench.check("stored.qcow2");
+    expect([...bench.guestBytes("stored.qcow2", ["-l", "state"]).subarray(0, 3)]).toEqual([1, 2, 3]);
+    expect([...bench.guestBytes("stored.qcow2").subarray(0, 3)]).toEqual([4, 5, 6]);
+  });
+
   test("a save that fills the storage goes, and the guest's next flush fits again", async () => {
     const image = await makeImage(65536);
     const file = createQuotaFile(image);
