@@ -66,7 +66,11 @@ function createThread(worker: Worker): PackerThread {
     for (const { reject } of waiting.splice(0)) reject(new ByreError("INTERNAL", message, {}, cause));
   };
   worker.onmessage = ({ data }: MessageEvent<PackerAnswer>) => waiting.shift()?.resolve(data);
-  worker.onerror = (event) => failAll(`The worker that packs saved states failed: ${event.message}`);
+  worker.onerror = (event) => {
+    // Whoever waits hears of it.
+    event.preventDefault();
+    failAll(`The worker that packs saved states failed: ${event.message}`);
+  };
   worker.onmessageerror = () => failAll("The worker that packs saved states gave no answer.");
   return {
     get waiting() {

@@ -8,13 +8,12 @@ import {
 } from "../../disk/index.ts";
 import type { EmulatorParts } from "../emulator-parts.ts";
 import type { Machine } from "../machine.ts";
-import { hex8 } from "./guest-line.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum, tinyGuestImage } from "./tiny-guest.ts";
 
 const MIB = 1024 * 1024;
 
 /** A sector for tests, as a command wants it. */
-export const SECTOR = hex8(TINY_GUEST_FREE_SECTOR);
+export const SECTOR = TINY_GUEST_FREE_SECTOR.toString(16).toUpperCase().padStart(8, "0");
 /** What a write answers. */
 export const READY = "=00000050";
 /** Memory that the tiny guest leaves alone. */
