@@ -43,7 +43,7 @@ function createLibrary(): Library {
       if (error instanceof ByreError) throw error;
       // Browsers close connections of their own accord; the next use opens another.
       if (connection === opened) connection = undefined;
-      throw new ByreError("STORAGE", `The list of machines cannot be reached: ${text(error)}`, {}, error);
+      throw libraryError(error);
     }
   }
 
@@ -115,8 +115,18 @@ function createLibrary(): Library {
   };
 }
 
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function libraryError(error: unknown): ByreError {
+  const { name = "an error", message = "" } = error instanceof Error ? error : {};
+  if (name === "QuotaExceededError")
+    return new ByreError(
+      "QUOTA_EXCEEDED",
+      "The list of machines could not be changed: the browser's storage for this site is full. Delete machines you " +
+        "no longer need, or free disk space, and try again.",
+      {},
+      error,
+    );
+  const reason = message || `the browser's storage reported ${name}.`;
+  return new ByreError("STORAGE", `The list of machines cannot be reached: ${reason}`, {}, error);
 }
 
 /** The library of this browser. */

@@ -5,17 +5,15 @@ import { lookForStart } from "./base-start.ts";
 const MIB = 1024 * 1024;
 
 /** A base with snapshots of the disk alone, and perhaps what it says of itself. */
-async function base(snapshots: string[], says?: string) {
+async function base(snapshots: string[], says?: string, more: [string, string][] = []) {
   const content = createMemoryFile({ name: "base.qcow2" });
   await createQcow2(content, { sizeBytes: MIB });
   const device = await openQcow2(content, { writable: true });
   for (const name of snapshots) await device.createSnapshot({ name });
   await device.resize(2 * MIB);
-  if (says !== undefined) {
-    const metadata = new Map([
-      ["machine.snapshot", says],
-      ["appliance.name", "Base"],
-    ]);
+  if (says !== undefined) more.push(["machine.snapshot", says], ["appliance.name", "Base"]);
+  if (more.length > 0) {
+    const metadata = new Map(more);
     await device.changeHeader({
       extensions: (others) => withMetadata(device.header, others, metadata, device.name),
     });
@@ -31,6 +29,7 @@ it("takes the base as it is where nobody names a snapshot", async () => {
     applianceName: undefined,
     backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
+    configuration: {},
     notes: [],
   });
 });
@@ -42,6 +41,7 @@ it("takes the snapshot that the image names, with the size it has there", async 
     applianceName: "Base",
     backingName: "base@2.qcow2",
     sizeBytes: MIB,
+    configuration: {},
     notes: [],
   });
 });
@@ -82,8 +82,21 @@ it("runs an image that names a snapshot which it does not have, and says so", as
     applianceName: "Base",
     backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
+    configuration: {},
     notes: ['base.qcow2 says to start from its saved state "gone", which it does not have.'],
   });
+});
+
+it("takes the machine that the image asks for, but the memory that the link does", async () => {
+  const file = await base([], undefined, [
+    ["machine.memory", "64"],
+    ["machine.vga-memory", "4"],
+    ["machine.acpi", "maybe"],
+  ]);
+  const { configuration, notes } = await lookForStart(file, { memoryMiB: 48 });
+  expect(configuration).toEqual({ memoryMiB: 48, vgaMemoryMiB: 4 });
+  expect(notes).toEqual([expect.stringContaining("machine.acpi=maybe")]);
+  expect((await lookForStart(file, {})).configuration).toEqual({ memoryMiB: 64, vgaMemoryMiB: 4 });
 });
 
 it("leaves the file open, and as it is", async () => {

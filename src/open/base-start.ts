@@ -6,7 +6,7 @@ import {
   openQcow2,
   type Qcow2Device,
 } from "../../disk/index.ts";
-import { readStateHeader } from "../../emulator/index.ts";
+import { applianceConfiguration, type MachineConfiguration, readStateHeader } from "../../emulator/index.ts";
 import type { BaseSnapshot } from "../library/machine-record.ts";
 import { nameAtSnapshot } from "./snapshot-file-name.ts";
 
@@ -30,6 +30,8 @@ export interface BaseStart {
   readonly backingName: string;
   /** Virtual size of the base there, in bytes. */
   readonly sizeBytes: number;
+  /** Of the state; else what the image asks for, and before that the link. */
+  readonly configuration: Partial<MachineConfiguration>;
   /** What was asked for and is not done, in words. */
   readonly notes: readonly string[];
 }
@@ -47,40 +49,40 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
   const image = await openQcow2(lent(base), { writable: false, backing: "none" });
   try {
     const said = metadataIn(image);
-    const applianceName = said.get("appliance.name");
-    const asItIs = (...notes: string[]) => ({
+    const asks = applianceConfiguration(said);
+    const { memoryMiB, diskOnly = false } = wish;
+    const booted = {
       snapshot: undefined,
-      applianceName,
+      applianceName: said.get("appliance.name"),
       backingName: base.name,
       sizeBytes: image.sizeBytes,
-      notes,
-    });
+      configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
+      notes: asks.notes,
+    };
     const wanted = wish.snapshot ?? said.get("machine.snapshot");
-    if (wanted === undefined) return asItIs();
+    if (wanted === undefined) return booted;
     const found = find(image, wanted);
-    if (!found && wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
-    if (!found)
-      return asItIs(`${base.name} says to start from its saved state "${wanted}", which it does not have.`);
-    const { memoryMiB, diskOnly = false } = wish;
-    const { id, name, diskBytes } = found;
-    const notes: string[] = [];
-    if (memoryMiB !== undefined && !diskOnly) {
-      const header = await readStateHeader(image, id);
-      const saved = header?.configuration.memoryMiB ?? memoryMiB;
-      if (saved !== memoryMiB) {
-        if (wish.snapshot === undefined) return asItIs();
-        notes.push(
-          `The saved state "${name}" has ${saved} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
-        );
-      }
+    if (!found) {
+      if (wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
+      const note = `${base.name} says to start from its saved state "${wanted}", which it does not have.`;
+      return { ...booted, notes: [...asks.notes, note] };
     }
-    return {
+    const { id, name, diskBytes } = found;
+    const atSnapshot = {
+      ...booted,
       snapshot: { id, name, ...(diskOnly && { diskOnly }) },
-      applianceName,
       backingName: (await isDiskOf(image, id)) ? base.name : nameAtSnapshot(base.name, id),
       sizeBytes: diskBytes,
-      notes,
     };
+    const state = diskOnly ? undefined : await readStateHeader(image, id);
+    if (!state) return atSnapshot;
+    // Whatever the image asks for besides, the state brings its own.
+    const { configuration } = state;
+    if (memoryMiB === undefined || memoryMiB === configuration.memoryMiB)
+      return { ...atSnapshot, configuration, notes: [] };
+    if (wish.snapshot === undefined) return booted;
+    const note = `The saved state "${name}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`;
+    return { ...atSnapshot, configuration, notes: [note] };
   } finally {
     await image.close();
   }

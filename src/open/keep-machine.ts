@@ -122,8 +122,7 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
     const [base, ...behindBase] = pins;
     if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
     const now = Date.now();
-    const { snapshot: baseSnapshot, notes } = disk.start;
-    const configuration = wish.memoryMiB === undefined ? {} : { memoryMiB: wish.memoryMiB };
+    const { snapshot: baseSnapshot, configuration, notes } = disk.start;
     const record: MachineRecord = {
       id,
       name,
@@ -159,12 +158,12 @@ export async function makeThrowAway(
     wish,
   );
   const { name } = disk;
-  const { snapshot: baseSnapshot, notes } = disk.start;
+  const { snapshot: baseSnapshot, configuration, notes } = disk.start;
   return {
     disk,
     name,
     pins: chain.pinned(),
-    configuration: wish.memoryMiB === undefined ? {} : { memoryMiB: wish.memoryMiB },
+    configuration,
     baseSnapshot,
     notes,
     record: undefined,

@@ -189,7 +189,9 @@ async function openDisk(request: OpenRequest, options: RemoteOptions): Promise<O
 /** The machine made from an image and used last; a link opened twice leads to the same machine. */
 export async function machineFrom(image: ImageLink): Promise<MachineRecord | undefined> {
   const records = await library.list();
-  const { snapshot, memoryMiB } = image;
+  const { snapshot } = image;
+  // A state that a link names has its own memory, whatever else the link says.
+  const memoryMiB = snapshot === undefined ? image.memoryMiB : undefined;
   return records.find(
     ({ base, baseSnapshot, configuration }) =>
       base.source.kind === "url" &&

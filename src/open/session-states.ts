@@ -163,7 +163,7 @@ export class SessionStates {
   private noteFailedAutosave({ code, message }: ByreError): void {
     this.dropNotice(AUTOSAVE_NAME);
     if (code === "CANCELLED") return;
-    const text = `${this.parts.name} could not be saved by itself; it runs on. ${message}`;
+    const text = `${this.parts.name} could not save itself. ${message}`;
     this.shownNotices = [...this.shownNotices, { id: AUTOSAVE_NAME, code, message: text }];
   }
 
