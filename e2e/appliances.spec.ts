@@ -145,6 +145,47 @@ test("fifty images are listed with fifty requests of 64 KiB, and found by what t
   expect(new Set(images.rangesAsked)).toEqual(new Set(["bytes=0-65535"]));
 });
 
+for (const width of [320, 768, 1440]) {
+  test(`nothing moves while images say what they are, ${width} pixels wide`, async ({ page, images }) => {
+    await page.setViewportSize({ width, height: 900 });
+    await offer(page, images, {
+      "long.qcow2": await applianceImage({
+        "appliance.name": "A name that is longer than a card is wide ".repeat(2),
+        "appliance.summary": "A sentence that goes on for longer than two lines. ".repeat(5),
+        "appliance.icon": SMALL_PNG,
+      }),
+      "short.qcow2": await applianceImage({ "appliance.name": "Short" }),
+      "none.qcow2": await applianceImage({}),
+    });
+    await page.addInitScript(() => {
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[])
+          document.documentElement.dataset.moved = `${Number(document.documentElement.dataset.moved ?? 0) + entry.value}`;
+      }).observe({ type: "layout-shift", buffered: true });
+    });
+    // The answers come after the cards are drawn.
+    let answer = () => {};
+    const drawn = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/*.qcow2", async (route) => {
+      await drawn;
+      await route.continue();
+    });
+    await page.goto("/");
+    await expect(cards(page)).toHaveCount(3);
+    const heights = () =>
+      cards(page).evaluateAll((all) => all.map((card) => card.getBoundingClientRect().height));
+    const before = await heights();
+    answer();
+    await expect(cards(page).nth(1).getByRole("heading")).toHaveText("Short");
+    await expect(cards(page).nth(2)).toContainText("says nothing about itself");
+    expect(await heights()).toEqual(before);
+    const moved = await page.evaluate(() => Number(document.documentElement.dataset.moved ?? 0));
+    expect(moved).toBeLessThan(0.01);
+  });
+}
+
 test("images that are missing, damaged or out of reach say so, and the others are there", async ({
   page,
   images,

@@ -1,6 +1,7 @@
 import "fake-indexeddb/auto";
 import { expect, it, vi } from "vitest";
 import { isLicenceAccepted, licenceToAccept, rememberAcceptedLicence } from "./accepted-licences.ts";
+import { agreeToLicence } from "./agree-to-licence.ts";
 
 it("asks for a licence whose text is there, and for nothing where only its name is", () => {
   expect(licenceToAccept(undefined)).toBeUndefined();
@@ -20,4 +21,21 @@ it("asks again where nothing can be remembered", async () => {
   await rememberAcceptedLicence({ title: "Ours", text: "Again." });
   expect(await isLicenceAccepted({ title: "Ours", text: "Again." })).toBe(false);
   vi.unstubAllGlobals();
+});
+
+it("lets an appliance start once its licence is agreed to, and asks once for a text", async () => {
+  const licence = { title: "Ours", text: "Agree to this." };
+  const accept = vi.fn(async () => true);
+  const decline = vi.fn(async () => false);
+  await expect(agreeToLicence("Notes", licence, decline)).rejects.toMatchObject({
+    code: "CANCELLED",
+    message: "Notes was not started: its licence was declined.",
+  });
+  await agreeToLicence("Notes", licence, accept);
+  expect(accept).toHaveBeenCalledWith(licence);
+  await agreeToLicence("Other notes", { title: "Theirs", text: licence.text }, decline);
+  await agreeToLicence("Free", { title: "MIT" }, decline);
+  await agreeToLicence("Silent", undefined, decline);
+  expect(accept).toHaveBeenCalledOnce();
+  expect(decline).toHaveBeenCalledOnce();
 });

@@ -54,7 +54,7 @@ export function ApplianceCard({ appliance, machines, onSeen }: ApplianceCardProp
             {present && (present.summary ?? "This image says nothing about itself.")}
           </p>
         ) : (
-          <p className={styles.summary}>
+          <p className={styles.reason}>
             {missing.message} {missing.state === "absent" && isOwnFile(url) && <HowToBuild />}
           </p>
         )}

@@ -83,15 +83,18 @@ export function GalleryPage() {
           shown={machines && machinesToShow(machines, search, order)}
           search={search}
         />
-        <ApplianceSection
-          appliances={appliances}
-          shown={appliances && appliancesToShow(appliances, search, order)}
-          search={search}
-          problem={problem}
-          machines={machines ?? []}
-          onSeen={onSeen}
-        />
-        <OwnSection />
+        {/* From the top down, each when what is above it has its height: nothing moves once it is there. */}
+        {machines && (
+          <ApplianceSection
+            appliances={appliances}
+            shown={appliances && appliancesToShow(appliances, search, order)}
+            search={search}
+            problem={problem}
+            machines={machines}
+            onSeen={onSeen}
+          />
+        )}
+        {machines && appliances && <OwnSection />}
       </main>
     </div>
   );
