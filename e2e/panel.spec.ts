@@ -107,6 +107,28 @@ test("restoring offers to save what would be gone", async ({ page, images }) => 
   expect(await readSector(page)).toBe(checksum(0x22));
 });
 
+test("a machine that is off cannot be saved, and is switched on by restoring it", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  await writeSector(page, 0x21);
+  await page.evaluate(() => window.byre.machine?.save("on"));
+  await writeSector(page, 0x22);
+  await page.getByRole("button", { name: "Power off" }).click();
+  await waitForState(page, "stopped");
+  const panel = await openPanel(page);
+  await expect(panel.getByText("Only a machine that is on can be saved.")).toBeVisible();
+  await expect(panel.getByRole("button", { name: "Save" })).toBeDisabled();
+  await page.keyboard.press("Control+Alt+KeyS");
+  await expect(page.getByText("Only a machine that is on can be saved.")).toHaveCount(2);
+  await panel.getByRole("button", { name: "Restore on" }).click();
+  await expect(panel.getByRole("button", { name: "Save first" })).toHaveCount(0);
+  await panel.getByRole("button", { name: "Restore", exact: true }).click();
+  await waitForState(page, "running");
+  expect(await readSector(page)).toBe(checksum(0x21));
+});
+
 test("quick save and restore work while the guest has the keyboard, which it gets back", async ({
   page,
   images,
@@ -316,7 +338,7 @@ test("a snapshot that cannot be restored says why, and its disk boots", async ({
   await panel.getByRole("button", { name: "Boot its disk instead: damaged" }).click();
   await panel.getByRole("button", { name: "Boot its disk", exact: true }).click();
   await expect(panel.getByText("What it is now is gone then")).toBeHidden();
-  await waitForSerial(page, BANNER);
+  await waitForSerial(page, BANNER, { times: 2 });
   expect(await readSector(page)).toBe(checksum(0x77));
 });
 

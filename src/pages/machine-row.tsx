@@ -135,8 +135,8 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
         >
           <p>
             {mode.what === "delete"
-              ? "The machine and everything written on it are gone then."
-              : "Everything written on it is gone then; it starts again as at first."}
+              ? "The machine, everything written on it and its snapshots are gone then."
+              : "Everything written on it is gone then, and its snapshots; it starts again as at first."}
           </p>
         </Notice>
       )}

@@ -23,9 +23,10 @@ export function useSnapshots(session: MachineSession): readonly SnapshotListing[
       reading = true;
       do {
         again = false;
-        const next = await describeAll(session);
+        const next = await describeAll(session).catch(() => undefined);
         if (gone) return;
-        setList(next);
+        // Of a machine that was closed meanwhile there is nothing to read; what was shown stays.
+        if (next) setList(next);
       } while (again);
       reading = false;
     };
