@@ -11,7 +11,7 @@ const UNSEEN =
  * @param maxLength in characters; what is longer ends in "…".
  */
 export function oneLine(text: string, maxLength: number): string {
-  // Text is held against its length before it is looped over; a character has at most two units here.
+  // Cut before it is looked through: the text may be a megabyte, mostly of space.
   const line = text
     .slice(0, maxLength * 16)
     .replace(/[\s\p{Zl}\p{Zp}]+/gu, " ")
