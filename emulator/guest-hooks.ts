@@ -3,6 +3,7 @@ import { mendEventStatus, watchPowerOff } from "./acpi.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
 import { guestCrash, isTripleFault } from "./guest-crash.ts";
 import { resetWholePlatform } from "./platform-reset.ts";
+import { mendTimeStamp } from "./time-stamp.ts";
 
 /** What v86 waits, in milliseconds, before it asks a processor that cannot go on for more work. */
 const DEAD_MS = 100;
@@ -23,6 +24,7 @@ export function hookGuest({ emulator, panics }: EmulatorParts, events: GuestEven
   const { cpu } = emulator.v86;
   resetWholePlatform(cpu, () => events.onReset());
   mendEventStatus(cpu);
+  mendTimeStamp(cpu);
   watchPowerOff(cpu, () => events.onStop());
   // Halted with interrupts off: a kernel without ACPI has reached its end.
   emulator.add_listener("cpu-event-halt", () => events.onStop());

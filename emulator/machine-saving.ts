@@ -72,7 +72,11 @@ export class MachineSaving {
       };
       if (thenStop)
         return machine.inLine(() =>
-          machine.standingStill(async () => this.whole((await begin())({ onProgress, signal })), true),
+          machine.standingStill(async () => {
+            const snapshot = await this.whole((await begin())({ onProgress, signal }));
+            await machine.flush();
+            return snapshot;
+          }, true),
         );
       const write = await machine.inLine(() => machine.standingStill(begin));
       return this.whole(write({ onProgress, signal }));

@@ -108,7 +108,11 @@ export class SavedStates {
     };
     try {
       for (const disk of this.disks.others) {
-        const { id } = await disk.device.createSnapshot({ ...time, name: UNFINISHED_SNAPSHOT });
+        const { id } = await disk.device.createSnapshot({
+          ...time,
+          name: UNFINISHED_SNAPSHOT,
+          deferFlush: true,
+        });
         others.push({ disk, id });
       }
     } catch (error) {

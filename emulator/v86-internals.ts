@@ -82,6 +82,10 @@ export interface V86Cpu {
   mem8: Uint8Array;
   pack_memory(): unknown;
   unpack_memory(bitmap: unknown, packed: Uint8Array): void;
+  /** Two 32-bit halves, low first; as `store_current_tsc` left them. */
+  current_tsc: Uint32Array;
+  store_current_tsc(): void;
+  set_tsc(low: number, high: number): void;
   idtr_size: { [index: number]: number };
   get_pic_addr_master(): number;
   get_pic_addr_slave(): number;
@@ -134,6 +138,8 @@ export function checkInternals(emulator: V86Emulator): void {
     "cpu.reset_memory": cpu.reset_memory,
     "cpu.pack_memory": cpu.pack_memory,
     "cpu.unpack_memory": cpu.unpack_memory,
+    "cpu.set_tsc": cpu.set_tsc,
+    "cpu.store_current_tsc": cpu.store_current_tsc,
     "cpu.get_pic_addr_master": cpu.get_pic_addr_master,
     "cpu.get_pic_addr_slave": cpu.get_pic_addr_slave,
     "cpu.get_apic_addr": cpu.get_apic_addr,

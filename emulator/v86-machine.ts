@@ -257,17 +257,15 @@ export class V86Machine implements Machine {
     };
   }
 
-  /** Does something while the processor stands still and no disk request is under way; then goes on. */
+  /**
+   * Does something while the processor stands still and no disk request is under way; then goes on. Nothing is
+   * flushed: a snapshot's own commit has all that was written before it.
+   */
   private async standingStill<Result>(work: () => Promise<Result>, thenStop = false): Promise<Result> {
     if (this.state !== "running" && this.state !== "paused")
       throw new ByreError("INVALID_ARGUMENT", `A machine that is ${this.state} has no state to save.`);
     const wasRunning = this.state === "running";
-    if (wasRunning)
-      await this.reach("paused").catch((error: unknown) => {
-        // A retry is to go on from where the machine was, without the work.
-        this.goal = "running";
-        throw error;
-      });
+    if (wasRunning) await this.rest();
     let done = false;
     try {
       const result = await work();
@@ -305,7 +303,15 @@ export class V86Machine implements Machine {
     throw unflushed;
   }
 
-  /** Stops the processor, lets the disks come to rest, flushes. The quiet that states are saved in. */
+  /** Stops the processor and lets the disks come to rest: the quiet that states are saved in. */
+  private async rest(): Promise<void> {
+    await this.stopProcessor();
+    const failure = await this.drives.settled();
+    if (failure) throw failure;
+    this.change("paused");
+  }
+
+  /** Comes to rest and flushes. */
   private async reach(goal: "paused" | "stopped"): Promise<void> {
     this.goal = goal;
     await this.stopProcessor();
