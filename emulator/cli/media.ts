@@ -14,10 +14,10 @@ import {
   createQcow2,
   metadataOf,
   openQcow2,
-  problemWithValue,
   type Qcow2Device,
 } from "../../disk/index.ts";
 import { openNodeFile } from "../../disk/node.ts";
+import { applianceConfiguration } from "../appliance-configuration.ts";
 import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
 import { type ImageKind, imageKind } from "./image-kind.ts";
 
@@ -82,7 +82,9 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
   if (file !== undefined) {
     const found = await look(file, options.image);
     if (found.kind === "disk") {
-      Object.assign(configuration, configurationOf(found.metadata));
+      const asked = applianceConfiguration(found.metadata);
+      Object.assign(configuration, asked.configuration);
+      for (const note of asked.notes) options.image.onWarning?.(note);
       const said = found.metadata.get("machine.snapshot");
       if (throwAway && options.snapshot === undefined) snapshot = said;
       else if (options.snapshot === undefined) offeredState = said;
@@ -201,22 +203,6 @@ function startingFrom(snapshot: string, disks: MachineDisks, throwAway: boolean)
   );
   if (own && !below) return { device: own, snapshot };
   throw failed("there is no qcow2 image here that could have a saved state; --state FILE names one.");
-}
-
-/** What the metadata asks for. A value that is none is passed over, as docs/metadata.md has it. */
-function configurationOf(metadata: ReadonlyMap<string, string>): Partial<MachineConfiguration> {
-  const value = (key: string) => {
-    const text = metadata.get(key);
-    return text === undefined || problemWithValue(key, text) !== undefined ? undefined : text;
-  };
-  const memory = value("machine.memory");
-  const vgaMemory = value("machine.vga-memory");
-  const acpi = value("machine.acpi");
-  return {
-    ...(memory !== undefined && { memoryMiB: Number(memory) }),
-    ...(vgaMemory !== undefined && { vgaMemoryMiB: Number(vgaMemory) }),
-    ...(acpi !== undefined && { acpi: acpi === "on" }),
-  };
 }
 
 function failed(message: string): ExitError {
