@@ -37,6 +37,7 @@ export {
 export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./files/memory-file.ts";
 export { createSliceFile, type SliceFileOptions } from "./files/slice-file.ts";
 export { listTarMembers, openTarMember, type TarMember } from "./files/tar-member.ts";
+export { type CreateIsoOptions, createIso, type IsoFile } from "./iso/create-iso.ts";
 export { type ImageFormat, type OpenDeviceOptions, openDevice } from "./open-device.ts";
 export { type CheckOptions, type CheckResult, checkQcow2 } from "./qcow2/check.ts";
 export { type ClusterCodec, loadCodec } from "./qcow2/compression.ts";
