@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { createMemoryFile, openQcow2, readQcow2Info } from "../disk/index.ts";
+import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import {
   answerAfter,
@@ -352,18 +352,21 @@ test("what is exported of a machine over a snapshot never meets the base as it i
   page,
   images,
 }) => {
-  const base = await savedGuestImage();
+  const metadata = { "appliance.name": "Byre's guest", "machine.snapshot": "ready" };
+  const base = await savedGuestImage({ metadata });
   images.files.set("guest.qcow2", { bytes: base });
-  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}`);
   const overlay = Buffer.from(await exportedDisk(page));
   const file = createMemoryFile({ content: new Uint8Array(overlay) });
-  expect((await readQcow2Info(file)).backingName).toBe("guest@1.qcow2");
+  const { header } = await openQcow2(file, { writable: false, backing: "none" });
+  expect(header.backingName).toBe("guest@1.qcow2");
+  expect([...metadataOf(header, "overlay")]).toEqual([["appliance.name", "Byre's guest"]]);
   await page.evaluate(() => window.byre.machine?.powerOff());
 
   // Both dropped, and both beside each other on a server.
   await page.goto("/#/");
   await pick(page, { "mine.qcow2": overlay, "guest.qcow2": base });
-  await page.waitForFunction(() => window.byre.machine?.name === "mine");
+  await page.waitForFunction(() => window.byre.machine?.name === "Byre's guest 2");
   await waitForSerial(page, BANNER);
   expect(await ask(page, READ)).toBe(holds(BYTE_THEN));
   images.files.set("mine.qcow2", { bytes: overlay });

@@ -65,6 +65,11 @@ export async function buildEmulator(
   return { emulator, configuration, container, panics, started: false, destroy };
 }
 
+/** Fetches v86 itself ahead of the first machine, which then does not wait for it. */
+export async function preloadEmulator(): Promise<void> {
+  await import("v86");
+}
+
 async function loadEmulator(
   { drives, firmware, wasm }: EmulatorKit,
   configuration: MachineConfiguration,

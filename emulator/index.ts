@@ -1,4 +1,5 @@
 export { type ApplianceConfiguration, applianceConfiguration } from "./appliance-configuration.ts";
+export { preloadEmulator } from "./emulator-parts.ts";
 export {
   DEFAULT_CONFIGURATION,
   type LoadOptions,

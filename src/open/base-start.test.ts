@@ -30,6 +30,7 @@ it("takes the base as it is where nobody names a snapshot", async () => {
     backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
     configuration: {},
+    metadata: new Map(),
     notes: [],
   });
 });
@@ -42,6 +43,7 @@ it("takes the snapshot that the image names, with the size it has there", async 
     backingName: "base@2.qcow2",
     sizeBytes: MIB,
     configuration: {},
+    metadata: new Map([["appliance.name", "Base"]]),
     notes: [],
   });
 });
@@ -83,6 +85,7 @@ it("runs an image that names a snapshot which it does not have, and says so", as
     backingName: "base.qcow2",
     sizeBytes: 2 * MIB,
     configuration: {},
+    metadata: new Map([["appliance.name", "Base"]]),
     notes: ['base.qcow2 says to start from its saved state "gone", which it does not have.'],
   });
 });

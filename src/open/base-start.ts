@@ -32,9 +32,14 @@ export interface BaseStart {
   readonly sizeBytes: number;
   /** Of the state; else what the image asks for, and before that the link. */
   readonly configuration: Partial<MachineConfiguration>;
+  /** What an overlay says of itself: what the base does, but for where that starts and what it reads then. */
+  readonly metadata: ReadonlyMap<string, string>;
   /** What was asked for and is not done, in words. */
   readonly notes: readonly string[];
 }
+
+/** These are about the base's own snapshots and clusters. */
+const NOT_FOR_OVERLAYS = ["machine.snapshot", "boot.prefetch"];
 
 /**
  * Looks into a base for where a new machine starts: at the snapshot that a link names, or the one that the image's
@@ -57,6 +62,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
       backingName: base.name,
       sizeBytes: image.sizeBytes,
       configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
+      metadata: new Map([...said].filter(([key]) => !NOT_FOR_OVERLAYS.includes(key))),
       notes: asks.notes,
     };
     const wanted = wish.snapshot ?? said.get("machine.snapshot");

@@ -1,6 +1,6 @@
 import { machineFiles } from "virtual:machine-files";
 import { ByreError } from "../../disk/index.ts";
-import type { MachineFirmware } from "../../emulator/index.ts";
+import { type MachineFirmware, preloadEmulator } from "../../emulator/index.ts";
 import type { Progress } from "./progress.ts";
 
 export interface EmulatorFiles {
@@ -23,6 +23,8 @@ export async function fetchEmulatorFiles(progress: Progress, signal: AbortSignal
   let biosBytes = 0;
   let vgaBiosBytes = 0;
   const firmwareAdvanced = () => progress.advance("firmware", biosBytes + vgaBiosBytes);
+  // Whoever starts a machine meets the same failure, and says it.
+  preloadEmulator().catch(() => {});
   const [wasmBuffer, biosBuffer, vgaBiosBuffer] = await Promise.all([
     fetchBytes(wasm.path, signal, (loaded) => progress.advance("emulator", loaded)),
     fetchBytes(bios.path, signal, (loaded) => {

@@ -3,6 +3,7 @@ import {
   ByreError,
   copyDisk,
   createQcow2,
+  METADATA_MAGIC,
   openIndexedDbFile,
   openQcow2,
   type Qcow2Device,
@@ -89,12 +90,13 @@ async function readWithoutSnapshots(from: Qcow2Device): Promise<Blob> {
   });
 }
 
-/** How to make an empty overlay over the same base. */
+/** How to make an empty overlay over the same base, which says the same of itself. */
 export function overlayLike({ header }: Qcow2Device, sizeBytes: number) {
   const { clusterSizeBytes, backingName, backingFormat = "qcow2" } = header;
   return {
     sizeBytes,
     clusterSizeBytes,
+    extensions: header.extensions.filter(({ magic }) => magic === METADATA_MAGIC),
     ...(backingName !== undefined && { backing: { name: backingName, format: backingFormat } }),
   };
 }

@@ -1,9 +1,12 @@
 import {
   type BlockFile,
+  ByreError,
   createMemoryFile,
   createQcow2,
+  encodeMetadata,
   type HttpFile,
   type IndexedDbFile,
+  METADATA_MAGIC,
   openIndexedDbFile,
   openQcow2,
   type Qcow2Device,
@@ -107,12 +110,27 @@ async function makeDisk<Overlay extends BlockFile>(
     const name = nameMachine(start.applianceName);
     overlay = await createFile(overlayName(name));
     const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    await createQcow2(overlay, { sizeBytes, backing: { name: start.backingName, format: "qcow2" } });
+    const backing = { name: start.backingName, format: "qcow2" };
+    await createQcow2(overlay, { sizeBytes, backing, extensions: metadataExtensions(start.metadata, name) });
     const device = await openOverlay(overlay, chain, start.snapshot, base);
     return { device, overlay, remote: chain.remote(), start, name };
   } catch (error) {
     await base.close();
     await overlay?.close();
+    throw error;
+  }
+}
+
+/** Room that the header cluster of a new overlay has for certain, beside its backing name. */
+const METADATA_ROOM_BYTES = 40 * 1024;
+
+/** For a new image that says this of itself; nothing where that is too much. */
+function metadataExtensions(metadata: ReadonlyMap<string, string>, name: string) {
+  if (metadata.size === 0) return [];
+  try {
+    return [{ magic: METADATA_MAGIC, data: encodeMetadata(metadata, name, METADATA_ROOM_BYTES) }];
+  } catch (error) {
+    if (error instanceof ByreError && error.code === "METADATA_TOO_LARGE") return [];
     throw error;
   }
 }
