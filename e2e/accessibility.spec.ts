@@ -2,6 +2,7 @@ import type { Page } from "@playwright/test";
 import axe from "axe-core";
 import { expect, openLink, pick, test, waitForSerial, waitForState } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
+import { openPanel } from "./panel-steps.ts";
 
 const BANNER = "tiny guest ready";
 
@@ -14,14 +15,6 @@ async function violations(page: Page): Promise<string[]> {
     }),
   );
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-}
-
-/** Opens the snapshots, and gives the panel. */
-async function openPanel(page: Page) {
-  await page.getByRole("button", { name: "Snapshots", exact: true }).click();
-  const panel = page.getByRole("complementary", { name: "Snapshots" });
-  await expect(panel).toBeVisible();
-  return panel;
 }
 
 for (const colorScheme of ["light", "dark"] as const) {

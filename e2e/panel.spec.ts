@@ -1,10 +1,8 @@
 import type { Page } from "@playwright/test";
 import { createMemoryFile, openQcow2 } from "../disk/index.ts";
-import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import {
   ask,
   expect,
-  hex,
   machines,
   narrowQuota,
   openLink,
@@ -12,31 +10,9 @@ import {
   waitForSerial,
   waitForState,
 } from "./byre-test.ts";
-import type { ImageServer } from "./image-server.ts";
-import { guestImage, sectorOf } from "./images.ts";
+import { guestImage } from "./images.ts";
+import { BANNER, checksum, openGuest, openPanel, readSector, writeSector } from "./panel-steps.ts";
 import { savedGuestImage } from "./saved-images.ts";
-
-const BANNER = "tiny guest ready";
-const SECTOR = 100;
-
-async function openGuest(page: Page, images: ImageServer, parameters = ""): Promise<void> {
-  images.files.set("guest.qcow2", { bytes: await guestImage() });
-  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32${parameters}`);
-  await waitForSerial(page, BANNER);
-}
-
-/** Opens the snapshots, and gives the panel. */
-async function openPanel(page: Page) {
-  await page.getByRole("button", { name: "Snapshots", exact: true }).click();
-  const panel = page.getByRole("complementary", { name: "Snapshots" });
-  await expect(panel).toBeVisible();
-  return panel;
-}
-
-const writeSector = async (page: Page, byte: number) =>
-  expect(await ask(page, `W${hex(SECTOR)}${hex(byte, 2)}`)).toMatch(/^=/);
-const readSector = (page: Page) => ask(page, `R${hex(SECTOR)}`);
-const checksum = (byte: number) => `=${tinyGuestChecksum(sectorOf(byte))}`;
 
 test("a snapshot is saved, restored, renamed, described and deleted in the panel", async ({
   page,
@@ -129,60 +105,6 @@ test("a machine that is off cannot be saved, and is switched on by restoring it"
   expect(await readSector(page)).toBe(checksum(0x21));
 });
 
-test("quick save and restore work while the guest has the keyboard, which it gets back", async ({
-  page,
-  images,
-}) => {
-  await openGuest(page, images);
-  await expect(page.getByText("Keys: screen")).toBeVisible();
-  await page.keyboard.press("Control+Alt+KeyR");
-  await expect(page.getByText("There is no quick save yet.")).toBeVisible();
-
-  await writeSector(page, 0x33);
-  await page.keyboard.press("Control+Alt+KeyS");
-  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
-  await writeSector(page, 0x44);
-
-  await page.keyboard.press("Control+Alt+KeyR");
-  const question = page.getByRole("alertdialog", { name: "Quick restore" });
-  await expect(question.getByRole("button", { name: "Restore" })).toBeFocused();
-  await page.keyboard.press("Escape");
-  await expect(question).toBeHidden();
-  await expect(page.getByText("Keys: screen")).toBeVisible();
-  expect(await readSector(page)).toBe(checksum(0x44));
-
-  await page.keyboard.press("Control+Alt+KeyR");
-  await expect(question).toBeVisible();
-  await page.keyboard.press("Control+Alt+KeyR");
-  await expect(question).toBeHidden();
-  await expect(page.getByText("Keys: screen")).toBeVisible();
-  expect(await readSector(page)).toBe(checksum(0x33));
-
-  await page.keyboard.press("Control+Alt+KeyS");
-  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
-  expect(await page.evaluate(() => window.byre.machine?.snapshots())).toMatchObject([{ name: "quick" }]);
-});
-
-test("on the full screen a quick save tells of itself, and a quick restore asks", async ({
-  page,
-  images,
-}) => {
-  await openGuest(page, images);
-  await page.getByRole("button", { name: "Full screen" }).click();
-  const screen = page.locator("section:fullscreen");
-  await expect(screen).toBeVisible();
-  await writeSector(page, 0x12);
-  await page.keyboard.press("Control+Alt+KeyS");
-  await expect(screen.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
-  await writeSector(page, 0x13);
-  await page.keyboard.press("Control+Alt+KeyR");
-  await screen.getByRole("button", { name: "Restore" }).click();
-  await expect(screen.getByRole("alertdialog")).toHaveCount(0);
-  // Comes back when it is done.
-  await expect(page.getByText("Keys: screen")).toBeVisible();
-  expect(await readSector(page)).toBe(checksum(0x12));
-});
-
 test("on a narrow window the panel makes way for the machine that was restored", async ({ page, images }) => {
   await page.setViewportSize({ width: 320, height: 640 });
   await openGuest(page, images);
@@ -193,21 +115,6 @@ test("on a narrow window the panel makes way for the machine that was restored",
   await panel.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(panel).toHaveCount(0);
   await expect(page.getByRole("application", { name: /Guest screen/ })).toBeVisible();
-});
-
-test("AltGr, which Windows reports as Ctrl and Alt, types and does not save", async ({ page, images }) => {
-  await openGuest(page, images);
-  /** What is being done one turn after Ctrl-Alt-S, with AltGr or without. */
-  const pressed = (modifierAltGraph: boolean) =>
-    page.evaluate(async (altGraph) => {
-      const keys = { code: "KeyS", ctrlKey: true, altKey: true, modifierAltGraph: altGraph, bubbles: true };
-      document.body.dispatchEvent(new KeyboardEvent("keydown", keys));
-      await new Promise((resolve) => setTimeout(resolve));
-      return window.byre.machine?.activity?.name;
-    }, modifierAltGraph);
-  expect(await pressed(true)).toBeUndefined();
-  expect(await pressed(false)).toBe("quick");
-  await expect(page.getByText("Saved. Ctrl-Alt-R comes back to here.")).toBeVisible();
 });
 
 test("a suspended machine is in the gallery as such and goes on from there", async ({ page, images }) => {
@@ -279,7 +186,7 @@ test("an autosave that fails says so over the machine, until that is read", asyn
   await narrowQuota(page, context);
   await openLink(page, `#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
   await page.evaluate(() => window.byre.machine?.setAutosaveMinutes(1));
-  const notice = page.getByRole("status").filter({ hasText: "guest could not be saved by itself" });
+  const notice = page.getByRole("status").filter({ hasText: "guest could not save itself" });
   await expect(notice).toContainText("QUOTA_EXCEEDED");
   await notice.getByRole("button", { name: "Understood" }).click();
   await expect(notice).toHaveCount(0);
