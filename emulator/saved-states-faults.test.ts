@@ -39,7 +39,7 @@ async function boot(disks: Parameters<typeof startTinyGuest>[0]): Promise<GuestL
 }
 
 /** A save on a plain file makes some 60 writes and syncs; each failure takes a tenth of a second. */
-const PLAIN_FILE_STRIDE = Number(process.env.STRIDE ?? 5);
+const PLAIN_FILE_STRIDE = Number(process.env.STRIDE ?? 7);
 
 /** The low byte of the header's incompatible features; its first bit: counts are to be repaired. */
 const DIRTY_BYTE = 79;
@@ -115,7 +115,7 @@ async function readStates(device: Qcow2Device): Promise<string[]> {
 describe.each(STORAGES)("on %s", (_storage, create) => {
   test.each(OPERATIONS)(
     "%s that fails at any point leaves machine and image whole",
-    async (_name, operation) => {
+    async (name, operation) => {
       const bench = hasQemu ? new Bench() : undefined;
       const storage = create();
       const device = await guestDiskIn(storage.file);
@@ -161,7 +161,8 @@ describe.each(STORAGES)("on %s", (_storage, create) => {
         if (!machine.snapshots().some(({ name }) => name === "old")) await machine.save("old");
         await machine.flush();
       }
-      expect(point).toBeGreaterThan(0);
+      // A load asks a storage with transactions for nothing: the guest's next flush makes it durable.
+      if (name !== "a load" || !storage.file.transactional) expect(point).toBeGreaterThan(0);
       if (machine.state === "stopped") await machine.load("two");
       expect(machine.state).toBe("running");
       await machine.load("one");
@@ -275,10 +276,11 @@ describe("a load", () => {
     "of a damaged state (%s) says so and leaves the machine; its disk can be booted",
     async (_what, atMiB, zero) => {
       const { device } = await guestDisk();
-      const { machine, ask, booted } = await boot({ hda: device });
-      await ask(`W${SECTOR}51`);
-      await machine.save("one");
-      await ask(`W${SECTOR}52`);
+      const saving = await boot({ hda: device });
+      await saving.ask(`W${SECTOR}51`);
+      await saving.machine.save("one");
+      await saving.ask(`W${SECTOR}52`);
+      await saving.machine.close();
       // The low memory, where the guest itself is.
       const index = (atMiB * MIB) / device.header.clusterSizeBytes;
       const damage = await device.editState("one");
@@ -286,8 +288,8 @@ describe("a load", () => {
       if (zero) await damage.writeZeros(index, 1);
       else await damage.writeCluster(index, new Uint8Array(device.header.clusterSizeBytes).fill(1));
       await damage.finish({ name: "one", vmStateBytes });
-      await machine.reset();
-      await booted();
+      // Another machine: the one that saved it has it in memory still.
+      const { machine, ask, booted } = await boot({ hda: device });
       await expect(machine.load("one")).rejects.toMatchObject({ code: "STATE_INVALID" });
       expect(machine.state).toBe("running");
       expect(await ask(`R${SECTOR}`)).toBe(filled(0x52));
@@ -315,9 +317,9 @@ describe("a load", () => {
 
   test("puts all disks back or none", async () => {
     const { device: hda } = await guestDisk();
-    const quota = createQuotaFile(new Uint8Array(0), "hdb.qcow2");
-    await createQcow2(quota, { sizeBytes: MIB });
-    const hdb = await openQcow2(quota);
+    const { file, host } = createFaultyFile("hdb.qcow2");
+    await createQcow2(file, { sizeBytes: MIB });
+    const hdb = await openQcow2(file);
     const { machine, ask } = await boot({ hda, hdb });
     const write = async (byte: string) => {
       for (const drive of ["0", "1"]) {
@@ -337,17 +339,25 @@ describe("a load", () => {
     await machine.save("one");
     await write("62");
     await machine.flush();
+    let failures = 0;
     for (let point = 0; ; point++) {
-      quota.failFrom = quota.flushes + point;
+      host.failFrom = host.operations + point;
       const failure = await machine.load("one").then(
         () => undefined,
         (error: unknown) => error,
       );
-      quota.failFrom = Number.POSITIVE_INFINITY;
+      host.failFrom = Number.POSITIVE_INFINITY;
       if (!failure) break;
-      expect(machine.state).toBe("running");
-      expect(await read()).toEqual([filled(0x62), filled(0x62)]);
+      failures++;
+      // Put back and not durable, or as before; never one so and the other so.
+      if (machine.state === "error") await machine.retry();
+      const sums = await read();
+      expect([filled(0x61), filled(0x62)]).toContain(sums[0]);
+      expect(sums[1]).toBe(sums[0]);
+      await write("62");
+      await machine.flush();
     }
+    expect(failures).toBeGreaterThan(3);
     expect(await read()).toEqual([filled(0x61), filled(0x61)]);
     expect(machine.snapshots().map(({ name }) => name)).toEqual(["one"]);
     // A disk that has no snapshot of it.

@@ -185,10 +185,9 @@ export class SavedStates {
 
   /** Reads a state that was opened. */
   async read({ device, reader, header }: OpenState, options: ReadOptions): Promise<LoadedState> {
-    // At most one copy of the guest's memory beside it.
-    this.room.clear();
+    const { packer, room } = this;
     const type = device.info.compression;
-    return loadState(reader, header, { onProgress: () => {}, ...options, packer: this.packer, type });
+    return loadState(reader, header, { onProgress: () => {}, ...options, packer, room, type });
   }
 
   /** The machine is now what a state of its own says: the next save shares what has not changed. */

@@ -129,7 +129,7 @@ export class SnapshotDisks {
       if (guests.length > 1) {
         await this.dropUnfinished();
         for (const { disk } of guests)
-          before.push({ disk, snapshot: await disk.device.createSnapshot({ name: UNFINISHED_SNAPSHOT }) });
+          before.push({ disk, snapshot: await disk.device.createSnapshot(KEPT) });
       }
       for (const { disk, snapshot } of guests) {
         unflushed = (await applyDisk(disk, snapshot)) ?? unflushed;
@@ -178,12 +178,16 @@ export function finished({ device }: SnapshotDisk): readonly Qcow2Snapshot[] {
   return device.snapshots.filter(({ name }) => name !== UNFINISHED_SNAPSHOT);
 }
 
+/** For the time in which several disks go back. */
+const KEPT = { name: UNFINISHED_SNAPSHOT, deferFlush: true };
+
 /** Puts one disk back. Returns why it could not be made durable, when it is back all the same. */
 async function applyDisk({ device }: SnapshotDisk, snapshot: Qcow2Snapshot): Promise<ByreError | undefined> {
   const { l1OffsetBytes } = device.image;
   try {
-    // The state is read from the snapshot; in the disk the next snapshot would only copy it.
-    await device.applySnapshot(snapshot.id, { withoutState: true });
+    // The state is read from the snapshot; in the disk the next snapshot would only copy it. Nobody was told that
+    // what comes back is durable: it becomes so with the guest's next flush.
+    await device.applySnapshot(snapshot.id, { withoutState: true, deferFlush: true });
     return undefined;
   } catch (error) {
     // The active tables always move.

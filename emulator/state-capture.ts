@@ -1,5 +1,5 @@
 import { captureDevices, guestMemory } from "./machine-memory.ts";
-import { isZero } from "./saved-clusters.ts";
+import { isZero, type Print, type PrintTable, samePrint } from "./saved-clusters.ts";
 import { alignExtent, MEMORY_OFFSET_BYTES, type StateExtent } from "./state-format.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
@@ -29,6 +29,7 @@ export async function captureState(
   room: CaptureRoom,
 ): Promise<CapturedState> {
   const clusters: CapturedCluster[] = [];
+  room.reset();
   const add = (source: Uint8Array, offsetBytes: number): StateExtent => {
     for (let at = 0; at < source.length; at += clusterSizeBytes) {
       const piece = source.subarray(at, at + clusterSizeBytes);
@@ -47,22 +48,39 @@ export async function captureState(
   return { memory, device, clusters };
 }
 
-/** Memory that captures are copied into, kept from one to the next: fresh pages cost more than the copying. */
+/**
+ * Memory that captures are copied into, kept from one to the next: fresh pages cost more than the copying. What
+ * was saved last stays in it, so that a load of that need not unpack it.
+ */
 export class CaptureRoom {
   private free: ArrayBuffer[] = [];
+  private kept = new Map<number, { readonly print: Print; readonly bytes: Uint8Array<ArrayBuffer> }>();
+
+  /** To be called before a capture: what was kept is written over. */
+  reset(): void {
+    for (const { bytes } of this.kept.values()) this.free.push(bytes.buffer);
+    this.kept.clear();
+  }
 
   take(lengthBytes: number): Uint8Array<ArrayBuffer> {
     const block = this.free.pop();
     return new Uint8Array(block?.byteLength === lengthBytes ? block : new ArrayBuffer(lengthBytes));
   }
 
-  /** Takes back what `take` gave, when nothing reads it any more. */
-  give({ buffer }: Uint8Array<ArrayBuffer>): void {
-    this.free.push(buffer);
+  /** Takes back what `take` gave, and keeps it as a cluster of the state. */
+  keep(index: number, print: Print, bytes: Uint8Array<ArrayBuffer>): void {
+    this.kept.set(index, { print, bytes });
   }
 
-  /** Lets go of all that is not in use. */
-  clear(): void {
+  /** A cluster that was saved last, if it is the one with this print. Not to be changed. */
+  find(index: number, print: Print): Uint8Array<ArrayBuffer> | undefined {
+    const kept = this.kept.get(index);
+    return kept && samePrint(kept.print, print) ? kept.bytes : undefined;
+  }
+
+  /** Lets go of all that is not part of a state: there is at most one copy of a guest's memory beside it. */
+  keepOnly(prints: PrintTable): void {
     this.free = [];
+    for (const [index, { print }] of this.kept) if (!prints.has(index, print)) this.kept.delete(index);
   }
 }

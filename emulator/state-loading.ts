@@ -1,6 +1,7 @@
 import { ByreError, type StateReader } from "../disk/index.ts";
 import type { LoadProgress } from "./machine.ts";
 import { fingerprint, PRINT_BYTES, type Print, PrintTable, samePrint } from "./saved-clusters.ts";
+import type { CaptureRoom } from "./state-capture.ts";
 import type { StateExtent, StateHeader } from "./state-format.ts";
 import { type CompressionType, nextTurn, type PlainCluster, type StatePacker } from "./state-packer.ts";
 import { asStateError } from "./state-reading.ts";
@@ -16,6 +17,8 @@ const RUN_BYTES = 64 * 1024 * 1024;
 export interface StateLoading {
   packer: StatePacker;
   type: CompressionType;
+  /** Has clusters of what was saved last. */
+  room: CaptureRoom;
   /** Whether a cluster need not be read, since what it is to go to is the same already. */
   isThere?: ((index: number, print: Print) => boolean) | undefined;
   /** Takes a part of the state that is not all zeros; offset from the state's beginning. */
@@ -76,11 +79,19 @@ async function loadClusters(
   }
   const end = header.device.offsetBytes + header.device.lengthBytes;
   const prints = new PrintTable(Math.ceil(end / clusterSizeBytes));
+  // There is at most one copy of a guest's memory beside it.
+  options.room.keepOnly(expected ?? prints);
+  const put = (index: number, print: Print, bytes: Uint8Array<ArrayBuffer>) => {
+    prints.set(index, print);
+    options.put(index * clusterSizeBytes, bytes);
+  };
   const wanted: number[] = [];
   for (const [i, index] of stored.entries()) {
     if (i % LOOKS_A_TURN === LOOKS_A_TURN - 1) await nextTurn();
     const print = expected?.get(index);
-    if (print && options.isThere?.(index, print)) prints.set(index, print);
+    const kept = print && options.room.find(index, print);
+    if (kept) put(index, print, kept);
+    else if (print && options.isThere?.(index, print)) prints.set(index, print);
     else wanted.push(index);
   }
   const totalBytes = wanted.length * clusterSizeBytes;
@@ -94,13 +105,13 @@ async function loadClusters(
       const index = batch[i] ?? 0;
       const known = expected?.get(index);
       if (known && !samePrint(known, print)) throw damaged(index);
-      prints.set(index, print);
-      options.put(index * clusterSizeBytes, bytes);
+      put(index, print, bytes);
     }
     loadedBytes += batch.length * clusterSizeBytes;
     options.onProgress({ loadedBytes, totalBytes });
   };
   await eachBatch(wanted, Math.max(1, Math.floor(BATCH_BYTES / clusterSizeBytes)), loadBatch);
+  checkGoing(options.signal);
   return { prints, stored, clusterSizeBytes };
 }
 

@@ -47,7 +47,7 @@ export async function writeState(
     for (const [index, cluster] of packed) {
       prints.set(index, cluster.print);
       await writeCluster(writer, index, cluster, options);
-      options.room.give(cluster.bytes);
+      options.room.keep(index, cluster.print, cluster.bytes);
       done++;
     }
     options.onProgress(done / (clusters.length + 1));

@@ -179,6 +179,8 @@ export async function deleteSnapshots(core: Qcow2Core, idsOrNames: readonly stri
 export interface ApplySnapshotOptions {
   /** Leaves the VM state to the snapshot, for who reads it there. Default: the disk gets it too, as in QEMU. */
   withoutState?: boolean;
+  /** Leaves it to the next flush of anybody's to make the change durable, on a file with transactions. */
+  deferFlush?: boolean;
 }
 
 /** Puts the disk back to what it was; its virtual size too. What it is now is gone. */
@@ -205,13 +207,17 @@ export async function applySnapshot(
         `clusters of ${image.clusterSizeBytes} bytes.`,
       { file: image.file.name, snapshot: snapshot.name, sizeBytes: snapshot.diskBytes },
     );
-  await runBulkChange(core, async () => {
-    const tree = await snapshotTree(image, snapshot);
-    // Never shorter than it was: QEMU keeps the room too.
-    const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength, neededBytes));
-    l1.set(options.withoutState ? bytesOf(tree.l1).subarray(0, neededBytes) : bytesOf(tree.l1));
-    return replaceActive(core, l1, snapshot.diskBytes, tree);
-  });
+  await runBulkChange(
+    core,
+    async () => {
+      const tree = await snapshotTree(image, snapshot);
+      // Never shorter than it was: QEMU keeps the room too.
+      const l1 = new Uint8Array(Math.max(tree.l1.byteLength, image.l1.byteLength, neededBytes));
+      l1.set(options.withoutState ? bytesOf(tree.l1).subarray(0, neededBytes) : bytesOf(tree.l1));
+      return replaceActive(core, l1, snapshot.diskBytes, tree);
+    },
+    { deferFlush: options.deferFlush === true },
+  );
 }
 
 /** Drops every cluster of the active image: it reads as what is behind it, or as zeros. */
