@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { MAX_NAME_LENGTH, machineName, nameForMachine, newId, ownFileIds } from "./machine-record.ts";
+import {
+  MAX_NAME_LENGTH,
+  machineName,
+  nameForMachine,
+  newId,
+  ownersOf,
+  ownFileIds,
+} from "./machine-record.ts";
 
 describe("machineName", () => {
   it("keeps one line of plain text", () => {
@@ -39,6 +46,25 @@ it("counts imported files as a machine's own, and remote ones not", () => {
     configuration: {},
   } as const;
   expect(ownFileIds(record)).toEqual(["overlay", "imported"]);
+});
+
+it("counts a base that two machines share for the one made first", () => {
+  const identity = { sizeBytes: 1 };
+  const machine = (id: string, createdAt: number) => ({
+    id,
+    name: id,
+    createdAt,
+    lastUsedAt: 0,
+    base: { name: "a", source: { kind: "import", fileId: "imported" }, identity } as const,
+    behindBase: [],
+    overlayFileId: `overlay of ${id}`,
+    configuration: {},
+  });
+  expect([...ownersOf([machine("later", 2), machine("first", 1)])]).toEqual([
+    ["overlay of first", "first"],
+    ["imported", "first"],
+    ["overlay of later", "later"],
+  ]);
 });
 
 it("makes ids that fit an address", () => {

@@ -81,12 +81,27 @@ export function nameForMachine(fileName: string, taken: readonly string[]): stri
   }
 }
 
-/** Files in the block store that belong to a machine alone. */
+/**
+ * Files in the block store that a machine needs: its overlay, which is its alone, and imported files, which machines
+ * made of its saved states need too.
+ */
 export function ownFileIds(record: MachineRecord): string[] {
   const imported = [record.base, ...record.behindBase].flatMap(({ source }) =>
     source.kind === "import" ? [source.fileId] : [],
   );
   return [record.overlayFileId, ...imported];
+}
+
+/**
+ * Which machine each file counts for: an imported base that several were made on counts once, for the first.
+ *
+ * @returns machine ids by file id.
+ */
+export function ownersOf(records: readonly MachineRecord[]): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>();
+  for (const record of [...records].sort((a, b) => a.createdAt - b.createdAt))
+    for (const fileId of ownFileIds(record)) if (!owners.has(fileId)) owners.set(fileId, record.id);
+  return owners;
 }
 
 /** 96 random bits: short enough for an address, and no two alike. */

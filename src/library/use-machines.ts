@@ -1,7 +1,7 @@
 import { useEffect, useState } from "react";
 import { deleteLeftovers, storedSizes } from "./block-store.ts";
 import { library } from "./library.ts";
-import { type MachineRecord, ownFileIds } from "./machine-record.ts";
+import { type MachineRecord, ownersOf, ownFileIds } from "./machine-record.ts";
 
 export interface MachineListing {
   readonly record: MachineRecord;
@@ -20,9 +20,12 @@ let swept = false;
 /** All machines and what they take: now, and after every change in this tab or another. */
 export async function listMachines(): Promise<MachineListing[]> {
   const [records, sizes] = await Promise.all([library.list(), storedSizes()]);
+  const owners = ownersOf(records);
   return records.map((record) => ({
     record,
-    storedBytes: ownFileIds(record).reduce((total, id) => total + (sizes.get(id) ?? 0), 0),
+    storedBytes: ownFileIds(record)
+      .filter((fileId) => owners.get(fileId) === record.id)
+      .reduce((total, fileId) => total + (sizes.get(fileId) ?? 0), 0),
   }));
 }
 
