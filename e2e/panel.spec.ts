@@ -192,6 +192,20 @@ test("an autosave that fails says so over the machine, until that is read", asyn
   await expect(notice).toHaveCount(0);
 });
 
+test("what fails while the panel lies over the machine is said over the panel", async ({ page, images }) => {
+  await page.setViewportSize({ width: 320, height: 640 });
+  await openGuest(page, images);
+  await openPanel(page);
+  // The browser refuses, as it does where full screens are not allowed.
+  await page.evaluate(() => {
+    Element.prototype.requestFullscreen = () => Promise.reject(new TypeError("Not allowed here."));
+  });
+  await page.getByRole("button", { name: "Full screen" }).click();
+  const alert = page.getByRole("alert").filter({ hasText: "Not allowed here." });
+  await alert.getByRole("button", { name: "Understood" }).click();
+  await expect(alert).toHaveCount(0);
+});
+
 test("a machine to throw away has snapshots, and neither suspend nor autosave", async ({ page, images }) => {
   await openGuest(page, images, "&ephemeral=1");
   const panel = await openPanel(page);

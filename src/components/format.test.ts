@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { formatAgo, formatBytes } from "./format.ts";
+import { formatAgo, formatBytes, formatMoment } from "./format.ts";
 
 it.each([
   [0, "0 bytes"],
@@ -25,4 +25,9 @@ it.each([
   [40 * 86_400_000, "Apr 10, 2026"],
 ])("says %d ms ago as %s", (elapsed, text) => {
   expect(formatAgo(NOW - elapsed, NOW)).toBe(text);
+});
+
+it("writes a moment to the minute, in the time zone of whoever reads it", () => {
+  const moment = new Date(2026, 4, 20, 15, 4, 59).getTime();
+  expect(formatMoment(moment).replace(/\s/gu, " ")).toBe("May 20, 2026, 3:04 PM");
 });

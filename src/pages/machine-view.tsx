@@ -74,7 +74,7 @@ export function MachineView({ session }: { session: MachineSession }) {
       <div className={styles.body}>
         <main className={styles.main}>
           <h1 className="visually-hidden">{session.name}</h1>
-          {failure && <Notice tone="danger">{failure}</Notice>}
+          {failure && !snapshotsOpen && <Notice tone="danger">{failure}</Notice>}
           <MachineNotices session={session} />
           <MachineProblem session={session} state={state} run={run} />
           <ViewSwitch
@@ -100,7 +100,14 @@ export function MachineView({ session }: { session: MachineSession }) {
             <SnapshotPanel session={session} state={state} onClose={() => showSnapshots(false)} />
           </Suspense>
         )}
-        <QuickSnapshots session={session} state={state} run={run} panelOpen={snapshotsOpen} />
+        <QuickSnapshots
+          session={session}
+          state={state}
+          run={run}
+          panelOpen={snapshotsOpen}
+          failure={failure}
+          onFailureRead={() => setFailure(undefined)}
+        />
       </div>
       <MachineStatus session={session} state={state} keys={keys} />
     </div>

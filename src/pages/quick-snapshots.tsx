@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { createPortal } from "react-dom";
+import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession, SavedState } from "../open/machine-session.ts";
 import { ActivityProgress } from "./activity-progress.tsx";
@@ -14,6 +15,9 @@ export interface QuickSnapshotsProps {
   /** Whether the snapshots are shown, which tell of what is going on themselves. */
   panelOpen: boolean;
   run: (action: () => Promise<unknown>) => void;
+  /** What went wrong with something else. Said here while the panel is shown, which may lie over the rest. */
+  failure: string | undefined;
+  onFailureRead: () => void;
 }
 
 /** How long a line that needs no answer stays. Long enough to be read, over the guest's screen. */
@@ -23,7 +27,8 @@ const STAYS_MS = 4000;
  * Quick save and quick restore by key, and a card over the screen that tells of what is being saved or
  * restored: over it, since a line that comes and goes would make the guest's screen larger and smaller.
  */
-export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshotsProps) {
+export function QuickSnapshots(props: QuickSnapshotsProps) {
+  const { session, state, panelOpen, run, failure, onFailureRead } = props;
   const [asking, setAsking] = useState<SavedState>();
   const [said, setSaid] = useState<string>();
   const card = useRef<HTMLDivElement>(null);
@@ -86,6 +91,13 @@ export function QuickSnapshots({ session, state, panelOpen, run }: QuickSnapshot
           onKeyDown={(event) => event.key === "Escape" && answered()}
         >
           <RestoreQuestion session={session} state={state} snapshot={asking} onEnd={answered} />
+        </div>
+      )}
+      {failure && panelOpen && (
+        <div className={styles.card}>
+          <Notice tone="danger" actions={<Button onPress={onFailureRead}>Understood</Button>}>
+            {failure}
+          </Notice>
         </div>
       )}
       {said && !asking && !shownActivity && (
