@@ -23,6 +23,8 @@ const MAX_START_BYTES = 13 * MEGABYTE;
 /** What the disk is made by; the state is made by the emulator besides. */
 const DISK_SOURCES = ["debian", "image", "linux", "run-command.ts"];
 
+const NOT_OF_THE_DISK = /(\.test|^testing)\.ts$|\.md$/;
+
 const projectFolder = join(import.meta.dirname, "..");
 const cacheFolder = join(projectFolder, ".cache/linux");
 const targetPath = join(projectFolder, "public/appliances/linux.qcow2");
@@ -93,7 +95,7 @@ async function hashOfFiles(paths: readonly string[]): Promise<string> {
     const names = (await stat(full)).isDirectory() ? await readdir(full, { recursive: true }) : [""];
     for (const name of names.sort()) {
       const file = join(full, name);
-      if (name.endsWith(".test.ts") || (await stat(file)).isDirectory()) continue;
+      if (NOT_OF_THE_DISK.test(name) || (await stat(file)).isDirectory()) continue;
       hash.update(`${join(path, name)}\0`).update(await readFile(file));
     }
   }

@@ -106,8 +106,9 @@ async function shareState(target: Qcow2Device, layout: Qcow2Snapshot, state: Sta
     if (await writer.share(index, layout)) continue;
     throw new Error(`Cluster ${index} of the state cannot be shared with the layout.`);
   }
-  const { name, vmClockNanoseconds } = state.snapshot;
-  await writer.finish({ name, vmStateBytes: state.sizeBytes, vmClockNanoseconds });
+  const { name, dateSeconds, dateNanoseconds, vmClockNanoseconds } = state.snapshot;
+  const vmStateBytes = state.sizeBytes;
+  await writer.finish({ name, vmStateBytes, dateSeconds, dateNanoseconds, vmClockNanoseconds });
 }
 
 async function storedClusters(state: StateReader): Promise<number[]> {
