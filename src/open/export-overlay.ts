@@ -120,7 +120,12 @@ export async function exportStoredOverlay(
     });
     try {
       if (snapshots) return await readWhole(file);
-      return await readWithoutSnapshots(await openQcow2(file, { writable: false, backing: "none" }));
+      const device = await openQcow2(file, { writable: false, backing: "none" });
+      try {
+        return await readWithoutSnapshots(device);
+      } finally {
+        await device.close();
+      }
     } finally {
       await file.close();
     }
