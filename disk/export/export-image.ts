@@ -1,12 +1,12 @@
-import { metadataOf } from "../appliance/header-metadata.ts";
-import { encodeMetadata, MAX_STORED_METADATA_BYTES, METADATA_MAGIC } from "../appliance/metadata.ts";
+import { metadataOf, withMetadata } from "../appliance/header-metadata.ts";
+import { METADATA_MAGIC } from "../appliance/metadata.ts";
 import type { BlockDevice } from "../block-device.ts";
 import { ByreError } from "../errors.ts";
 import { createMemoryFile } from "../files/memory-file.ts";
 import { CopyRun } from "../qcow2/copy-snapshot.ts";
 import { createQcow2 } from "../qcow2/create.ts";
-import type { HeaderExtension } from "../qcow2/extensions.ts";
-import { ENTRY_BYTES, HeaderField, SECTOR_BYTES } from "../qcow2/format.ts";
+import { featureNameTable, type HeaderExtension } from "../qcow2/extensions.ts";
+import { ENTRY_BYTES, HeaderField, SECTOR_BYTES, V3_HEADER_BYTES } from "../qcow2/format.ts";
 import type { Qcow2Device } from "../qcow2/qcow2-device.ts";
 import { UNFINISHED_SNAPSHOT } from "../qcow2/saved-state.ts";
 import { encodeSnapshotTable, type Qcow2Snapshot } from "../qcow2/snapshot-table.ts";
@@ -208,9 +208,10 @@ class Exporting {
     // It would name a snapshot that is not there.
     if (!options.metadata && start !== undefined && !this.hasView(start)) metadata.delete("machine.snapshot");
     if (metadata.size === 0) return [];
-    return [
-      { magic: METADATA_MAGIC, data: encodeMetadata(metadata, device.name, MAX_STORED_METADATA_BYTES) },
-    ];
+    const header = { ...device.header, headerBytes: V3_HEADER_BYTES, backingName: undefined };
+    return withMetadata(header, [featureNameTable()], metadata, device.name).filter(
+      ({ magic }) => magic === METADATA_MAGIC,
+    );
   }
 
   private hasView(idOrName: string): boolean {

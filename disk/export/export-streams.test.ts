@@ -318,6 +318,13 @@ describe("what an exported image says of itself", () => {
     expect(says(await exported(await newDevice()))).toEqual({});
   });
 
+  test("must fit into its first cluster", async () => {
+    const base = await saying({ "appliance.name": "Base" });
+    const overlay = await newDevice({ clusterSizeBytes: 1024 }, base);
+    await expectError("METADATA_TOO_LARGE", () => exported(overlay));
+    expect(says(await exported(overlay, { metadata: new Map() }))).toEqual({});
+  });
+
   test("names no snapshot to start from that does not come along", async () => {
     const device = await saying({ "appliance.name": "A", "machine.snapshot": "ready" });
     await device.createSnapshot({ name: "ready" });
