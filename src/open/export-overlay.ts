@@ -106,10 +106,7 @@ export function overlayLike({ header }: Qcow2Device, sizeBytes: number) {
  *
  * @throws ByreError IN_USE when a tab has it open; STORAGE.
  */
-export async function exportStoredOverlay(
-  record: MachineRecord,
-  { snapshots = true }: Pick<ExportOptions, "snapshots"> = {},
-): Promise<Blob> {
+export async function exportStoredOverlay(record: MachineRecord): Promise<Blob> {
   const lock = await lockMachine(record.id, record.name);
   try {
     const file = await openIndexedDbFile({
@@ -119,13 +116,7 @@ export async function exportStoredOverlay(
       writable: false,
     });
     try {
-      if (snapshots) return await readWhole(file);
-      const device = await openQcow2(file, { writable: false, backing: "none" });
-      try {
-        return await readWithoutSnapshots(device);
-      } finally {
-        await device.close();
-      }
+      return await readWhole(file);
     } finally {
       await file.close();
     }
