@@ -10,6 +10,8 @@ export interface StateMeasurements {
   readonly stops: readonly Pair[];
   /** A load, against v86's restore_state of the same state from memory. */
   readonly loads: readonly Pair[];
+  /** The same of a state that was not the last to be saved or loaded: all that differs comes from storage. */
+  readonly storedLoads: readonly Pair[];
   /** Bytes written by a save after ten seconds of idling, against those of the save before. */
   readonly written: readonly Pair[];
   /** Whole saves, from the call to what is durable. */
@@ -48,6 +50,7 @@ export async function measureStates(
   const watch = watchStops(v86Of(machine));
   const stops: Pair[] = [];
   const loads: Pair[] = [];
+  const storedLoads: Pair[] = [];
   const written: Pair[] = [];
   const saves: number[] = [];
   const blocked: number[] = [];
@@ -102,27 +105,27 @@ export async function measureStates(
   }
   const state = await v86.save_state();
   await v86.restore_state(state);
-  for (let i = 0; i < pairs; i++) {
+  const load = async (name: string, i: number): Promise<Pair> => {
     await run(machine, DISTURB);
     const timeLoad = async () => {
       const start = performance.now();
-      await machine.load("busy");
+      await machine.load(name);
       return performance.now() - start;
     };
     const early = i % 2 === 0 ? await timeLoad() : undefined;
     const start = performance.now();
     await v86.restore_state(state);
     const theirs = performance.now() - start;
-    loads.push([early ?? (await timeLoad()), theirs]);
-    onStep(
-      `load ${loads
-        .at(-1)
-        ?.map((ms) => ms.toFixed(0))
-        .join(" against ")} ms`,
-    );
-  }
+    const pair = [early ?? (await timeLoad()), theirs] as const;
+    onStep(`load ${name} ${pair.map((ms) => ms.toFixed(0)).join(" against ")} ms`);
+    return pair;
+  };
+  for (let i = 0; i < pairs; i++) loads.push(await load("busy", i));
+  await run(machine, DISTURB);
+  await save("other");
+  for (let i = 0; i < pairs; i++) storedLoads.push(await load(i % 2 === 0 ? "busy" : "other", i));
   watch.end();
-  return { stops, loads, written, saves, blocked, blockedIdle };
+  return { stops, loads, storedLoads, written, saves, blocked, blockedIdle };
 }
 
 /** Runs a shell command on a machine that stands at its prompt. */

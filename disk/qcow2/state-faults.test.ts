@@ -159,6 +159,25 @@ describe.skipIf(!hasQemu)("saving, loading, deleting and editing states, when it
     expect([...bench.guestBytes("stored.qcow2").subarray(0, 3)]).toEqual([4, 5, 6]);
   });
 
+  test("a disk that is put back without a flush is stored by the next one", async () => {
+    const file = createQuotaFile(await makeImage(65536));
+    const device = await openQcow2(file);
+    await device.createSnapshot({ name: "then" });
+    await device.write(0, new Uint8Array(100_000).fill(3));
+    await device.flush();
+    const { flushes } = file;
+    await device.applySnapshot("then", { deferFlush: true });
+    expect(file.flushes).toBe(flushes);
+    const first = async (bytes: Uint8Array) => {
+      bench.put("stored.qcow2", bytes);
+      bench.check("stored.qcow2");
+      return bench.guestBytes("stored.qcow2")[0];
+    };
+    expect(await first(file.durable())).toBe(3);
+    await device.flush();
+    expect(await first(file.durable())).toBe(8);
+  });
+
   test("a save that fills the storage goes, and the guest's next flush fits again", async () => {
     const image = await makeImage(65536);
     const file = createQuotaFile(image);
