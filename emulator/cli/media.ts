@@ -10,6 +10,7 @@ import {
 import {
   type BackingResolver,
   type BlockDevice,
+  ByreError,
   createMemoryFile,
   createQcow2,
   metadataOf,
@@ -138,7 +139,12 @@ async function look(file: string, options: OpenImageOptions): Promise<Found> {
 }
 
 async function openDisk(file: string, options: OpenImageOptions): Promise<BlockDevice> {
-  const { device, format, probed } = await openImage(file, { ...options, writable: true });
+  const { device, format, probed } = await openImage(file, { ...options, writable: true }).catch(
+    (error: unknown) => {
+      if (!(error instanceof ByreError && ["READ_ONLY", "ACCESS_DENIED"].includes(error.code))) throw error;
+      throw failed(`${error.message} With --snapshot it need not be written.`);
+    },
+  );
   if (format !== "raw" || !probed) return device;
   await device.close();
   throw failed(

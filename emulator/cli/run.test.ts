@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,6 +40,7 @@ beforeEach(async () => {
   await device.flush();
   writeFileSync(path("disk.qcow2"), file.toBytes());
   await device.close();
+  spawnSync("tar", ["-cf", path("disk.tar"), "-C", folder, "disk.qcow2"]);
 });
 
 interface Run {
@@ -249,6 +250,7 @@ describe("byre run", () => {
     [[path("missing")], "missing"],
     [[path("disk.raw")], "say -f raw to have it written"],
     [[], "something to boot from"],
+    [[`tar:${path("disk.tar")}/disk.qcow2`], "With --snapshot it need not be written"],
     [["--loadvm", "none", path("disk.qcow2")], "none"],
     [["--snapshot", "--savevm-on-exit", "x", path("disk.qcow2")], "--snapshot keeps nothing"],
     [["--memory", "lots", path("disk.qcow2")], "It must be a number of MiB"],
