@@ -312,7 +312,7 @@ function table(): string {
     ...rows.map(({ work, atMost, measured, ok, pairs }) => [
       work,
       atMost,
-      `${measured} ${ok ? "met" : "MISSED"}`,
+      `${measured}${atMost === "-" ? "" : ok ? " met" : " MISSED"}`,
       pairs,
     ]),
   ];
