@@ -92,7 +92,7 @@ test("a suspended machine goes on in place, or is started again by a reset", asy
   expect(names).toEqual(["suspended"]);
 });
 
-test("a suspended machine whose state cannot be loaded boots its disk instead", async ({ page, images }) => {
+test("a suspended machine whose state was deleted boots its disk", async ({ page, images }) => {
   images.files.set("guest.qcow2", { bytes: await guestImage() });
   await start(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);
   const url = await page.evaluate(async () => {
