@@ -70,15 +70,15 @@ test.each(["zlib", "zstd"] as const)(
   "a machine is saved and loaded with workers (%s)",
   async (compression) => {
     const hda = await guestDisk(compression);
+    const saving = (await boot(hda)).machine;
+    const memoryAt = (machine: Machine) => memoryOf(machine).subarray(SPARE_ADDRESS, SPARE_ADDRESS + 4 * MIB);
+    fillWithNoise(memoryAt(saving).subarray(0, MIB));
+    memoryAt(saving).fill(0x5a, 2 * MIB);
+    const before = memoryAt(saving).slice();
+    await saving.save("one");
+    await saving.close();
+    // Another machine has nothing of it in memory.
     const { machine } = await boot(hda);
-    const memory = () => memoryOf(machine).subarray(SPARE_ADDRESS, SPARE_ADDRESS + 4 * MIB);
-    fillWithNoise(memory().subarray(0, MIB));
-    memory()
-      .subarray(2 * MIB)
-      .fill(0x5a);
-    const before = memory().slice();
-    await machine.save("one");
-    memory().fill(0x77);
     let total = 0;
     await machine.load("one", {
       onProgress: ({ totalBytes }) => {
@@ -86,7 +86,7 @@ test.each(["zlib", "zstd"] as const)(
       },
     });
     expect(total).toBeGreaterThanOrEqual(3 * MIB);
-    expect(memory().every((byte, at) => byte === before[at])).toBe(true);
+    expect(memoryAt(machine).every((byte, at) => byte === before[at])).toBe(true);
     machine.serial.send("Eon\n");
     await output(machine, "on\n");
   },
