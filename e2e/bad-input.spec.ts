@@ -98,6 +98,7 @@ test("a linked overlay finds its backing in the same folder only", async ({ page
   const overlay = await guestImage({ backing: { name: "../../base.qcow2", format: "qcow2" } });
   images.files.set("disks/overlay.qcow2", { bytes: overlay });
   await page.goto(`/#/run?image=${images.url("disks/overlay.qcow2")}&memory=32`);
+  await page.getByRole("button", { name: "Start" }).click();
   await expect(page.getByRole("alert")).toContainText("there is no base.qcow2 beside it");
   expect(await machines(page)).toEqual([]);
 
@@ -138,6 +139,7 @@ test("an image that is not there, or not ours to read, says so and can be tried 
   expect(await machines(page)).toEqual([]);
   images.cors = true;
   await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("button", { name: "Start" }).click();
   await waitForSerial(page, BANNER);
 });
 

@@ -116,6 +116,7 @@ test("a link opened again leads to the machine it made, and says what it cannot 
   for (let time = 0; time < 2; time++) {
     await page.goto("about:blank");
     await page.goto(link);
+    if (time === 0) await page.getByRole("button", { name: "Start" }).click();
     await waitForSerial(page, BANNER);
     await expect(page.getByText("The link also asks for network")).toBeVisible();
   }
@@ -147,6 +148,7 @@ test("a second machine asks for the first one's place", async ({ page, images })
   expect(await page.evaluate(() => window.byre.machine?.name)).toBe("one");
   await page.goto(`/#/run?image=${images.url("two.qcow2")}&memory=32`);
   await page.getByRole("button", { name: "Switch it off and go on" }).click();
+  await page.getByRole("button", { name: "Start" }).click();
   await page.waitForFunction(() => window.byre.machine?.name === "two");
   await waitForSerial(page, BANNER);
 });

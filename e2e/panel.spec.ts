@@ -138,6 +138,7 @@ test("another machine can have the place of one that is suspended for it", async
   images.files.set("two.qcow2", { bytes: await guestImage() });
   await page.goto(`/#/run?image=${images.url("two.qcow2")}&memory=32`);
   await page.getByRole("button", { name: "Suspend it and go on" }).click();
+  await page.getByRole("button", { name: "Start" }).click();
   await page.waitForFunction(() => window.byre.machine?.name === "two");
   await waitForSerial(page, BANNER);
   await page.goto("/");

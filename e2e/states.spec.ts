@@ -125,6 +125,7 @@ test.describe("a link to a saved state", () => {
     test(`that is ${what} says so, and its disk can be booted instead`, async ({ page, images }) => {
       images.files.set("guest.qcow2", { bytes: await withHeader(await savedGuestImage(), damage) });
       await page.goto(`/#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
+      await page.getByRole("button", { name: "Start" }).click();
       await expect(page.getByRole("alert")).toContainText(code);
       expect(await machines(page)).toEqual([]);
       expect(await storedFiles(page)).toBe(0);

@@ -18,6 +18,8 @@ export interface StartWish {
   readonly memoryMiB?: number | undefined;
   /** The snapshot's disk is booted and its state left alone. */
   readonly diskOnly?: boolean | undefined;
+  /** Called with what the base says before anything is made on it; rejects to make nothing. */
+  readonly agree?: ((start: BaseStart, base: BlockFile) => Promise<void>) | undefined;
 }
 
 /** What a new machine is made on. */
@@ -30,6 +32,8 @@ export interface BaseStart {
   readonly backingName: string;
   /** Virtual size of the base there, in bytes. */
   readonly sizeBytes: number;
+  /** It goes on from a saved state instead of booting. */
+  readonly startsAtOnce: boolean;
   /** Of the state; else what the image asks for, and before that the link. */
   readonly configuration: Partial<MachineConfiguration>;
   /** What an overlay says of itself: what the base does, but for where that starts and what it reads then. */
@@ -61,6 +65,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
       applianceName: said.get("appliance.name"),
       backingName: base.name,
       sizeBytes: image.sizeBytes,
+      startsAtOnce: false,
       configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
       metadata: new Map([...said].filter(([key]) => !NOT_FOR_OVERLAYS.includes(key))),
       notes: asks.notes,
@@ -85,10 +90,10 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     // Whatever the image asks for besides, the state brings its own.
     const { configuration } = state;
     if (memoryMiB === undefined || memoryMiB === configuration.memoryMiB)
-      return { ...atSnapshot, configuration, notes: [] };
+      return { ...atSnapshot, startsAtOnce: true, configuration, notes: [] };
     if (wish.snapshot === undefined) return booted;
     const note = `The saved state "${name}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`;
-    return { ...atSnapshot, configuration, notes: [note] };
+    return { ...atSnapshot, startsAtOnce: true, configuration, notes: [note] };
   } finally {
     await image.close();
   }

@@ -107,6 +107,7 @@ async function makeDisk<Overlay extends BlockFile>(
   let overlay: Overlay | undefined;
   try {
     const start = await lookForStart(base, wish);
+    await wish.agree?.(start, base);
     const name = nameMachine(start.applianceName);
     overlay = await createFile(overlayName(name));
     const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;

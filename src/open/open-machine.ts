@@ -4,6 +4,7 @@ import { whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
 import { linkedChain, type RemoteOptions } from "./base-chain.ts";
+import type { StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
 import { createSession } from "./create-session.ts";
 import { cancelled, fetchEmulatorFiles } from "./emulator-files.ts";
@@ -14,16 +15,21 @@ import type { ImageLink } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
 import { RunMark } from "./run-mark.ts";
 import { planStart, type StartPlan } from "./start-plan.ts";
+import { type AskStart, agreeToStart } from "./start-question.ts";
 import { statePacker } from "./state-packer.ts";
 
 /** What is to be opened. `diskOnly`: its disk is booted, whatever saved state it would go on from. */
 export type OpenRequest =
   | { readonly kind: "machine"; readonly id: string; readonly diskOnly?: boolean }
-  /** `fresh`: makes a new machine even when there is one from this image. */
+  /**
+   * `fresh`: makes a new machine even when there is one from this image. `seen`: the person chose it on this page,
+   * which told what it is.
+   */
   | {
       readonly kind: "image";
       readonly image: ImageLink;
       readonly fresh?: boolean;
+      readonly seen?: boolean;
       readonly diskOnly?: boolean;
     }
   | { readonly kind: "files"; readonly files: readonly File[]; readonly diskOnly?: boolean };
@@ -40,6 +46,8 @@ export interface ResumeQuestion {
 export interface OpenMachineOptions extends RemoteOptions {
   /** Resolves with whether to go on from the state; rejects to open nothing. */
   readonly askResume: (question: ResumeQuestion) => Promise<boolean>;
+  /** Resolves with whether a new machine may run; rejects to open nothing. Not asked where there is nothing to ask. */
+  readonly askStart: AskStart;
 }
 
 /**
@@ -174,12 +182,13 @@ function startFromOf(
   };
 }
 
-async function openDisk(request: OpenRequest, options: RemoteOptions): Promise<OpenedDisk> {
+async function openDisk(request: OpenRequest, options: OpenMachineOptions): Promise<OpenedDisk> {
   const { diskOnly } = request;
+  const agree: StartWish["agree"] = (start, base) => agreeToStart(request, start, base, options.askStart);
   if (request.kind === "machine") return openKept(await recordOf(request.id), options);
-  if (request.kind === "files") return makeFromFiles(request.files, options, { diskOnly });
+  if (request.kind === "files") return makeFromFiles(request.files, options, { diskOnly, agree });
   const { image, fresh } = request;
-  const wish = { memoryMiB: image.memoryMiB, snapshot: image.snapshot, diskOnly };
+  const wish = { memoryMiB: image.memoryMiB, snapshot: image.snapshot, diskOnly, agree };
   if (image.ephemeral) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);

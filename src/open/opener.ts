@@ -3,6 +3,7 @@ import { imageHash } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
 import type { OpenRequest, ResumeQuestion } from "./open-machine.ts";
 import { createProgress, type Progress } from "./progress.ts";
+import type { StartQuestion } from "./start-question.ts";
 
 /** What this tab does with machines: it has one at a time. */
 export type OpenState =
@@ -31,6 +32,14 @@ export type OpenState =
       /** When the machine was opened before. */
       readonly lastUsedAtMs: number;
       readonly goOn: (fromState: boolean) => void;
+      readonly cancel: () => void;
+    }
+  /** A new machine is about to be made: whether it may run. */
+  | {
+      readonly phase: "asking-start";
+      readonly request: OpenRequest;
+      readonly question: StartQuestion;
+      readonly goOn: () => void;
       readonly cancel: () => void;
     }
   | { readonly phase: "failed"; readonly request: OpenRequest; readonly error: ByreError }
@@ -111,6 +120,8 @@ function createOpener(): Opener {
   ): Promise<MachineSession> {
     const { signal } = abort;
     const { request, progress } = opening;
+    /** What to try again with, should it fail: what was answered is not asked again. */
+    let answered = request;
     try {
       if (here) {
         const accepted = here.session.state === "stopped" || options.unattended;
@@ -121,11 +132,28 @@ function createOpener(): Opener {
       const { openMachine } = await import("./open-machine.ts");
       const askResume = async (question: ResumeQuestion) => {
         if (options.unattended) return true;
-        const goOn = await askAboutState(request, question, abort);
+        const goOn = await askFor<boolean>(question.name, abort, (answer) => ({
+          phase: "asking-resume",
+          request,
+          ...question,
+          ...answer,
+        }));
         become(opening);
         return goOn;
       };
-      const session = await openMachine(request, { progress, signal, askResume });
+      const askStart = async (question: StartQuestion) => {
+        if (options.unattended) return true;
+        await askFor<void>(question.name, abort, (answer) => ({
+          phase: "asking-start",
+          request,
+          question,
+          ...answer,
+        }));
+        if (request.kind === "image") answered = { ...request, seen: true };
+        become(opening);
+        return true;
+      };
+      const session = await openMachine(request, { progress, signal, askResume, askStart });
       here = { session, request };
       // Done: whoever asks for something else now does not call this one off.
       if (current?.abort === abort) current = undefined;
@@ -134,7 +162,7 @@ function createOpener(): Opener {
     } catch (error) {
       const failure = toByreError(error);
       // Who called it off shows something else by now.
-      if (!signal.aborted) become({ phase: "failed", request, error: failure });
+      if (!signal.aborted) become({ phase: "failed", request: answered, error: failure });
       else if (state.phase === "opening" && state.request === request) become({ phase: "none" });
       throw failure;
     }
@@ -152,20 +180,22 @@ function createOpener(): Opener {
     });
   }
 
-  function askAboutState(
-    request: OpenRequest,
-    question: ResumeQuestion,
+  /** Shows a question on the way; whoever calls it off opens nothing. */
+  function askFor<Answer>(
+    name: string,
     abort: AbortController,
-  ): Promise<boolean> {
+    question: (answer: { goOn: (answer: Answer) => void; cancel: () => void }) => OpenState,
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
+      let asking: OpenState | undefined;
       const refuse = () => {
-        if (state.phase === "asking-resume") become({ phase: "none" });
-        reject(new ByreError("CANCELLED", `${question.name} was not opened.`));
+        if (state === asking) become({ phase: "none" });
+        reject(new ByreError("CANCELLED", `${name} was not opened.`));
       };
       if (abort.signal.aborted) return refuse();
       abort.signal.addEventListener("abort", refuse, { once: true });
-      const cancel = () => abort.abort();
-      become({ phase: "asking-resume", request, ...question, cancel, goOn: resolve });
+      asking = question({ goOn: resolve, cancel: () => abort.abort() });
+      become(asking);
     });
   }
 

@@ -7,7 +7,7 @@ export function startAppliance(url: string): void {
   const link = parseMachineLink(url, document.baseURI);
   if (link.kind !== "image") return;
   // Whoever presses this has the machines made before in the list above, and wants another.
-  opener.open({ kind: "image", image: link.image, fresh: true }).catch(() => {});
+  opener.open({ kind: "image", image: link.image, fresh: true, seen: true }).catch(() => {});
   goTo(imageHash(link.image, document.baseURI));
 }
 

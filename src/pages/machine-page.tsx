@@ -1,5 +1,6 @@
 import { useEffect } from "react";
 import { type ByreError, toByreError } from "../../disk/index.ts";
+import { LicenceQuestion } from "../appliance/licence-question.tsx";
 import { goTo } from "../components/page-location.ts";
 import { parseMachineLink } from "../open/machine-link.ts";
 import type { OpenRequest } from "../open/open-machine.ts";
@@ -10,6 +11,7 @@ import { OpenFailed } from "./open-failed.tsx";
 import { OpenProgress } from "./open-progress.tsx";
 import { OpenQuestion } from "./open-question.tsx";
 import { ResumeQuestion } from "./resume-question.tsx";
+import { StrangerQuestion } from "./stranger-question.tsx";
 
 /**
  * Whatever the address asks for, on its way to a running machine, or what stands in the way.
@@ -45,6 +47,34 @@ export function MachinePage({ location }: { location: string }) {
           onCancel={state.cancel}
         />
       );
+    case "asking-start": {
+      const { question, goOn, cancel } = state;
+      const decline = () => {
+        cancel();
+        goTo("/");
+      };
+      const { name, description, licence, stranger } = question;
+      if (stranger)
+        return (
+          <StrangerQuestion
+            question={question}
+            stranger={stranger}
+            onStart={() => goOn()}
+            onCancel={decline}
+          />
+        );
+      return (
+        licence && (
+          <LicenceQuestion
+            name={name}
+            icon={description.icon}
+            licence={licence}
+            onAccept={() => goOn()}
+            onDecline={decline}
+          />
+        )
+      );
+    }
     case "failed":
       return <OpenFailed request={state.request} error={state.error} />;
     case "open":

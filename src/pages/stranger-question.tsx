@@ -1,0 +1,50 @@
+import { Play } from "lucide-react";
+import { ApplianceFactsView, ApplianceTitle } from "../appliance/appliance-facts-view.tsx";
+import { LicenceText } from "../appliance/licence-text.tsx";
+import { Button } from "../components/button.tsx";
+import { Buttons } from "../components/buttons.tsx";
+import type { StartQuestion, Stranger } from "../open/start-question.ts";
+import { PageFrame } from "./page-frame.tsx";
+import { usePageTitle } from "./use-page-title.ts";
+
+export interface StrangerQuestionProps {
+  question: StartQuestion;
+  stranger: Stranger;
+  onStart: () => void;
+  onCancel: () => void;
+}
+
+/** A link from outside was followed: what it would run, and from where. Nothing of it has run yet. */
+export function StrangerQuestion({ question, stranger, onStart, onCancel }: StrangerQuestionProps) {
+  const { name, description, licence } = question;
+  const { url, ephemeral } = stranger;
+  usePageTitle(`${name} - Byre`);
+  return (
+    <PageFrame title={<ApplianceTitle icon={description.icon} name={name} />}>
+      <p>
+        This link runs a machine from {new URL(url).host}. It runs inside this page and cannot reach your
+        files.{" "}
+        {ephemeral
+          ? "Nothing it writes is kept."
+          : "What it writes is kept in this browser until you delete it."}
+      </p>
+      <ApplianceFactsView {...stranger} description={description} origin={{ kind: "url", url }} />
+      {licence && (
+        <>
+          <p>
+            Its maker asks you to agree to its licence, <b dir="auto">{licence.title}</b>. You are asked once
+            for this text.
+          </p>
+          <LicenceText title={licence.title} text={licence.text} />
+        </>
+      )}
+      <Buttons>
+        <Button look="primary" onPress={onStart}>
+          <Play size={16} aria-hidden="true" />
+          {licence ? "Accept and start" : "Start"}
+        </Button>
+        <Button onPress={onCancel}>{licence ? "Decline" : "All machines"}</Button>
+      </Buttons>
+    </PageFrame>
+  );
+}
