@@ -2,6 +2,7 @@ import type { BlockFile } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
 import { checkRange } from "../ranges.ts";
 import { ChunkCache, readFromChunks } from "./chunk-cache.ts";
+import { ReadOnlyFile } from "./read-only-file.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** The file is on this computer, so what is evicted is soon read again. */
@@ -25,21 +26,16 @@ export function createBlobFile(blob: Blob, options: BlobFileOptions = {}): Block
   return new ChunkedBlobFile(blob, options.name ?? (ownName || "blob"), options.cacheBytes ?? CACHE_BYTES);
 }
 
-class ChunkedBlobFile implements BlockFile {
-  readonly writable = false;
-  readonly transactional = false;
-  readonly dirtyBytes = 0;
-  readonly sizeBytes: number;
+class ChunkedBlobFile extends ReadOnlyFile implements BlockFile {
   private readonly cache: ChunkCache;
   private readonly loading = new Map<number, Promise<void>>();
-  private closed = false;
 
   constructor(
     private readonly blob: Blob,
-    readonly name: string,
+    name: string,
     cacheBytes: number,
   ) {
-    this.sizeBytes = blob.size;
+    super(name, blob.size, "a file of yours");
     this.cache = new ChunkCache(cacheBytes);
   }
 
@@ -76,26 +72,6 @@ class ChunkedBlobFile implements BlockFile {
     }
     for (let index = first; index <= last; index++) this.cache.get(index);
     this.cache.trim((last - first + 1) * CHUNK_BYTES);
-  }
-
-  canWriteNow(): boolean {
-    return false;
-  }
-
-  write(): void {
-    this.refuseToChange();
-  }
-
-  truncate(): void {
-    this.refuseToChange();
-  }
-
-  forget(): void {
-    this.refuseToChange();
-  }
-
-  async flush(): Promise<void> {
-    this.checkOpen();
   }
 
   async close(): Promise<void> {
@@ -143,16 +119,5 @@ class ChunkedBlobFile implements BlockFile {
       { file: this.name, offsetBytes },
       cause,
     );
-  }
-
-  private checkOpen(): void {
-    if (this.closed) throw new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
-  }
-
-  private refuseToChange(): never {
-    this.checkOpen();
-    throw new ByreError("READ_ONLY", `${this.name} is a file of yours and is only read.`, {
-      file: this.name,
-    });
   }
 }

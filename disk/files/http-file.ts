@@ -6,6 +6,7 @@ import { ChunkFetcher } from "./http-fetcher.ts";
 import type { FileIdentity } from "./http-identity.ts";
 import { type HttpOpening, openHttp } from "./http-open.ts";
 import type { HttpSource } from "./http-request.ts";
+import { ReadOnlyFile } from "./read-only-file.ts";
 
 const MIB = 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
@@ -132,27 +133,20 @@ interface Parts {
   release: () => void;
 }
 
-class ChunkedHttpFile implements HttpFile {
-  readonly name: string;
+class ChunkedHttpFile extends ReadOnlyFile implements HttpFile {
   readonly url: string;
-  readonly sizeBytes: number;
   readonly identity: FileIdentity;
   readonly ranged: boolean;
   readonly wholeBecause: string | undefined;
-  readonly writable = false;
-  readonly transactional = false;
-  readonly dirtyBytes = 0;
   private readonly cache: ChunkCache;
   private readonly fetcher: ChunkFetcher;
   private readonly chunkBytes: number;
-  private closed = false;
 
   constructor(private readonly parts: Parts) {
     const { source, options, opening, stats } = parts;
-    this.name = source.name;
+    super(source.name, opening.identity.sizeBytes, "on a server");
     this.url = source.url;
     this.identity = opening.identity;
-    this.sizeBytes = opening.identity.sizeBytes;
     this.wholeBecause = opening.wholeBecause;
     this.ranged = opening.wholeBecause === undefined;
     this.chunkBytes = options.chunkBytes ?? CHUNK_BYTES;
@@ -203,26 +197,6 @@ class ChunkedHttpFile implements HttpFile {
     await this.fetcher.load(first, Math.floor((offsetBytes + lengthBytes - 1) / this.chunkBytes));
   }
 
-  canWriteNow(): boolean {
-    return false;
-  }
-
-  write(): void {
-    this.refuseToChange();
-  }
-
-  truncate(): void {
-    this.refuseToChange();
-  }
-
-  forget(): void {
-    this.refuseToChange();
-  }
-
-  async flush(): Promise<void> {
-    this.checkOpen();
-  }
-
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -234,20 +208,5 @@ class ChunkedHttpFile implements HttpFile {
 
   stats(): HttpFileStats {
     return { ...this.parts.stats };
-  }
-
-  private checkOpen(): void {
-    if (this.closed) throw this.closedError();
-  }
-
-  private closedError(): ByreError {
-    return new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
-  }
-
-  private refuseToChange(): never {
-    this.checkOpen();
-    throw new ByreError("READ_ONLY", `${this.name} is on a server and can only be read.`, {
-      file: this.name,
-    });
   }
 }

@@ -8,6 +8,7 @@ import { deleteIndexedDbFile } from "./indexeddb-catalog.ts";
 import type { CommittingFile } from "./indexeddb-committing-file.ts";
 import type { BlockDatabase, ImportSource } from "./indexeddb-database.ts";
 import { openCommittingFile } from "./indexeddb-file.ts";
+import { ReadOnlyFile } from "./read-only-file.ts";
 
 /**
  * In Chromium as fast as 4 MiB (some 85 MB/s), and the guest, which has the same thread and the same storage, is
@@ -109,19 +110,13 @@ function openSource(source: Blob | BlockFile, name: string | undefined): OpenSou
   };
 }
 
-class CopiedFile implements ImportingFile {
-  readonly writable = false;
-  readonly transactional = false;
-  readonly dirtyBytes = 0;
-  readonly name: string;
-  readonly sizeBytes: number;
+class CopiedFile extends ReadOnlyFile implements ImportingFile {
   private readonly copying: ImportCopy;
   /** Undefined once the copy has taken over. */
   private source: OpenSource | undefined;
   /** Reads of the source under way: it is closed after them. */
   private sourceReads = 0;
   private readonly listeners = new Set<(progress: ImportProgress) => void>();
-  private closed = false;
 
   constructor(
     private readonly database: BlockDatabase,
@@ -130,8 +125,7 @@ class CopiedFile implements ImportingFile {
     { name, sizeBytes }: ImportSource,
     pieceBytes: number,
   ) {
-    this.name = name;
-    this.sizeBytes = sizeBytes;
+    super(name, sizeBytes, "a file of yours");
     this.source = opened;
     this.copying = new ImportCopy(opened.forCopy, copy, pieceBytes, () => this.changed());
     this.letGoOfSource();
@@ -192,26 +186,6 @@ class CopiedFile implements ImportingFile {
     await this.inParts(offsetBytes, lengthBytes, (file, start, end) =>
       file.load(offsetBytes + start, end - start),
     );
-  }
-
-  canWriteNow(): boolean {
-    return false;
-  }
-
-  write(): void {
-    this.refuseToChange();
-  }
-
-  truncate(): void {
-    this.refuseToChange();
-  }
-
-  forget(): void {
-    this.refuseToChange();
-  }
-
-  async flush(): Promise<void> {
-    this.checkOpen();
   }
 
   async close(): Promise<void> {
@@ -280,14 +254,5 @@ class CopiedFile implements ImportingFile {
   private async closeSource(): Promise<void> {
     await this.opened.file.close();
     await this.opened.forCopy.close();
-  }
-
-  private checkOpen(): void {
-    if (this.closed) throw new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
-  }
-
-  private refuseToChange(): never {
-    this.checkOpen();
-    throw new ByreError("READ_ONLY", `${this.name} is being imported and is only read.`, { file: this.name });
   }
 }

@@ -1,5 +1,5 @@
 import type { BlockFile } from "../block-file.ts";
-import { ByreError } from "../errors.ts";
+import { ReadOnlyFile } from "../files/read-only-file.ts";
 import { checkRange } from "../ranges.ts";
 
 /** Where a file stands in a larger one. */
@@ -25,19 +25,16 @@ interface Piece {
   readonly end: number;
 }
 
-class JoinedFile implements BlockFile {
-  readonly writable = false;
-  readonly transactional = false;
-  readonly dirtyBytes = 0;
+class JoinedFile extends ReadOnlyFile implements BlockFile {
   /** Without those that are empty: they may begin where another does. */
   private readonly parts: readonly (FilePlace & { readonly endBytes: number })[];
-  private closed = false;
 
   constructor(
-    readonly name: string,
-    readonly sizeBytes: number,
+    name: string,
+    sizeBytes: number,
     private readonly all: readonly FilePlace[],
   ) {
+    super(name, sizeBytes, "a CD");
     this.parts = all
       .map(({ offsetBytes, file }) => ({ offsetBytes, file, endBytes: offsetBytes + file.sizeBytes }))
       .filter(({ offsetBytes, endBytes }) => endBytes > offsetBytes);
@@ -62,26 +59,6 @@ class JoinedFile implements BlockFile {
   async load(offsetBytes: number, lengthBytes: number): Promise<void> {
     const pieces = this.pieces(offsetBytes, lengthBytes);
     await Promise.all(pieces.map(({ file, inFile, start, end }) => file.load(inFile, end - start)));
-  }
-
-  canWriteNow(): boolean {
-    return false;
-  }
-
-  write(): void {
-    this.refuseToChange();
-  }
-
-  truncate(): void {
-    this.refuseToChange();
-  }
-
-  forget(): void {
-    this.refuseToChange();
-  }
-
-  async flush(): Promise<void> {
-    this.checkOpen();
   }
 
   async close(): Promise<void> {
@@ -119,15 +96,6 @@ class JoinedFile implements BlockFile {
       else low = middle + 1;
     }
     return low;
-  }
-
-  private checkOpen(): void {
-    if (this.closed) throw new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
-  }
-
-  private refuseToChange(): never {
-    this.checkOpen();
-    throw new ByreError("READ_ONLY", `${this.name} is a CD and is only read.`, { file: this.name });
   }
 }
 
