@@ -26,7 +26,7 @@ export class IndexedDbLoader {
    * Brings in every block of a range.
    *
    * @returns whether anything had to be loaded.
-   * @throws ByreError STORAGE; CORRUPT for a block of a wrong length; CLOSED.
+   * @throws ByreError STORAGE; CORRUPT for a block of a wrong length; NOT_FOUND when the file was deleted; CLOSED.
    */
   async load(offsetBytes: number, lengthBytes: number): Promise<boolean> {
     if (lengthBytes === 0) return false;
@@ -61,7 +61,9 @@ export class IndexedDbLoader {
 
   private async fetchBlocks(indexes: number[]): Promise<void> {
     try {
-      const found = await this.database.use((connection) => readBlocks(connection, this.fileId, indexes));
+      const found = await this.database.use((connection) =>
+        readBlocks(connection, { fileId: this.fileId, name: this.name }, indexes),
+      );
       for (const [position, index] of indexes.entries()) {
         const bytes = found[position];
         if (bytes && bytes.length !== BLOCK_BYTES) this.refuse(index, bytes.length);

@@ -59,14 +59,7 @@ export function commitBlocks(connection: IDBPDatabase<BlockSchema>, request: Com
 
 function refuse(request: CommitRequest, found: FileRecord | undefined): ByreError | undefined {
   const { fileId, name } = request.record;
-  if (!found) {
-    return new ByreError(
-      "NOT_FOUND",
-      `${name}: its storage was deleted while it was open. What was written since the last commit is only in ` +
-        "memory: export it before you close the page.",
-      { file: name, fileId },
-    );
-  }
+  if (!found) return storageGone(name, fileId);
   // A lost connection can hide that a commit of ours succeeded; every commit holds what that one held.
   if (found.writer === request.record.writer) return;
   if (found.generation === request.expected?.generation && found.writer === request.expected.writer) return;
@@ -78,23 +71,40 @@ function refuse(request: CommitRequest, found: FileRecord | undefined): ByreErro
   );
 }
 
+function storageGone(name: string, fileId: string): ByreError {
+  return new ByreError(
+    "NOT_FOUND",
+    `${name}: its storage was deleted while it was open. What was written since the last commit is only in ` +
+      "memory: export it before you close the page.",
+    { file: name, fileId },
+  );
+}
+
 /**
  * Reads blocks in one transaction, all requests at once: that beats `getAll` and cursors from 16 KiB up.
  *
+ * @param name for messages.
  * @returns for each index its bytes, undefined where no block is stored.
+ * @throws ByreError NOT_FOUND when the file itself is gone (a person cleared the site's data): a block that is not
+ *   there is zeros only in a file that is.
  */
 export function readBlocks(
   connection: IDBPDatabase<BlockSchema>,
-  fileId: string,
+  { fileId, name }: Pick<FileRecord, "fileId" | "name">,
   indexes: readonly number[],
 ): Promise<(Uint8Array<ArrayBuffer> | undefined)[]> {
   return new Promise((resolve, reject) => {
-    const transaction = unwrap(connection).transaction("blocks", "readonly");
+    const transaction = unwrap(connection).transaction(["files", "blocks"], "readonly");
     const store = transaction.objectStore("blocks");
     const results = new Array<Uint8Array<ArrayBuffer> | undefined>(indexes.length).fill(undefined);
     let left = indexes.length;
     transaction.onabort = () =>
       reject(transaction.error ?? new DOMException("The transaction was aborted.", "AbortError"));
+    // Requests are answered in their order, so this rejects before the last block resolves.
+    const record = transaction.objectStore("files").getKey(fileId);
+    record.onsuccess = () => {
+      if (record.result === undefined) reject(storageGone(name, fileId));
+    };
     for (const [position, index] of indexes.entries()) {
       const request: IDBRequest<Uint8Array<ArrayBuffer> | undefined> = store.get([fileId, index]);
       request.onsuccess = () => {

@@ -305,6 +305,17 @@ export function testIndexedDbFile(propertyRuns: number): void {
       await written.close();
     });
 
+    test("deleted while it is open reads no zeros for what it had not in memory", async () => {
+      const written = await filled(randomBytes(4 * BLOCK_BYTES));
+      const file = await reopen(written);
+      await written.close();
+      await file.read(0, new Uint8Array(BLOCK_BYTES));
+      await deleteIndexedDbFile({ database: await database, fileId: file.fileId });
+      await expectError("NOT_FOUND", () => file.read(BLOCK_BYTES, new Uint8Array(BLOCK_BYTES)));
+      await file.read(0, new Uint8Array(BLOCK_BYTES));
+      await file.close();
+    });
+
     test("is deleted whole, and not its neighbours", async () => {
       const kept = await filled(Uint8Array.of(1));
       const gone = await filled(randomBytes(3 * BLOCK_BYTES));
