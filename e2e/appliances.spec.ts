@@ -77,6 +77,7 @@ test("an image says what it is in the gallery and on its page, and starts from t
 
   await page.reload();
   await main.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("button", { name: "Accept and start" }).click();
   await waitForSerial(page, BANNER);
   expect(await machines(page)).toMatchObject([{ name: "Field Notes" }]);
 });

@@ -125,12 +125,15 @@ test.describe("a link to a saved state", () => {
     test(`that is ${what} says so, and its disk can be booted instead`, async ({ page, images }) => {
       images.files.set("guest.qcow2", { bytes: await withHeader(await savedGuestImage(), damage) });
       await page.goto(`/#/run?image=${images.url("guest.qcow2")}&snapshot=ready`);
-      await page.getByRole("button", { name: "Start" }).click();
+      const start = page.getByRole("button", { name: "Start" });
+      // Damage is met before there is anything to tell of the machine.
+      if (code !== "STATE_INVALID") await start.click();
       await expect(page.getByRole("alert")).toContainText(code);
       expect(await machines(page)).toEqual([]);
       expect(await storedFiles(page)).toBe(0);
 
       await page.getByRole("button", { name: "Boot its disk instead" }).click();
+      if (code === "STATE_INVALID") await start.click();
       await waitForSerial(page, BANNER);
       expect(await ask(page, READ)).toBe(holds(BYTE_THEN));
       // Though nothing was written, the state is not tried again.
