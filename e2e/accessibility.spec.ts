@@ -36,7 +36,13 @@ for (const colorScheme of ["light", "dark"] as const) {
       await expect(page.locator(".xterm-rows")).toContainText(BANNER);
       expect(await violations(page)).toEqual([]);
 
+      await page.getByRole("button", { name: "Export", exact: true }).click();
+      await expect(page.getByRole("complementary", { name: "Export" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
       await page.setViewportSize({ width: 320, height: 640 });
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("Escape");
+
       await page.getByRole("button", { name: "Statistics" }).click();
       expect(await violations(page)).toEqual([]);
 
@@ -45,6 +51,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       expect(await violations(page)).toEqual([]);
 
       await page.getByRole("button", { name: "All machines" }).first().click();
+      await page.getByRole("button", { name: "guest: more" }).click();
+      await page.getByRole("button", { name: "Export", exact: true }).click();
+      await expect(page.getByLabel("The whole disk")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole("button", { name: "Not now" }).click();
       await page.getByRole("button", { name: "guest: more" }).click();
       await page.getByRole("button", { name: "Delete" }).click();
       await expect(page.getByText("Delete guest?")).toBeVisible();

@@ -1,7 +1,7 @@
 import type { BlockFile, IndexedDbFile } from "../../disk/index.ts";
 import type { Machine } from "../../emulator/index.ts";
 import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine-record.ts";
-import { exportOpenDisk } from "./export-overlay.ts";
+import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort } from "./export-disk.ts";
 import type { MachineDisk } from "./machine-disk.ts";
 import type { MachineLock } from "./machine-lock.ts";
 import type { MachineSession } from "./machine-session.ts";
@@ -52,6 +52,12 @@ export function createSession(parts: SessionParts): MachineSession {
     if (document.visibilityState === "hidden") stored?.commitOnHide();
   };
   const commitOnLeave = () => stored?.commitOnHide();
+  const exportTo = (target: ExportTarget, options: ExportOptions = {}) =>
+    orAbort(target, () =>
+      states.export(options, (hooks) =>
+        exportOpenDisk(name, machine, disk, target, { ...options, ...hooks }),
+      ),
+    );
   document.addEventListener("visibilitychange", commitOnHide);
   window.addEventListener("pagehide", commitOnLeave);
 
@@ -135,7 +141,8 @@ export function createSession(parts: SessionParts): MachineSession {
       httpBytes: sum(disk.remote.map((file) => Math.min(file.stats().httpBytes, file.sizeBytes))),
       totalBytes: sum(disk.remote.map(({ sizeBytes }) => sizeBytes)),
     }),
-    exportDisk: (options) => states.quietly(() => exportOpenDisk(name, machine, disk, options)),
+    exportDisk: (options) => asBlob((target) => exportTo(target, options)),
+    exportDiskTo: exportTo,
     onChange(listener) {
       listeners.add(listener);
       return () => {

@@ -7,6 +7,7 @@ import type {
   SnapshotDescription,
 } from "../../emulator/index.ts";
 import type { AutosaveMinutes } from "../library/machine-record.ts";
+import type { ExportOptions, ExportTarget } from "./export-disk.ts";
 
 /** Counted since the machine was opened. */
 export interface SessionStats {
@@ -32,10 +33,10 @@ export interface SavedState {
   readonly stateBytes: number;
 }
 
-/** What is being done with saved states. */
+/** What is being done with saved states, or the disk as a whole. */
 export interface SessionActivity {
-  readonly kind: "saving" | "loading" | "suspending" | "autosaving";
-  /** Of the saved state. */
+  readonly kind: "saving" | "loading" | "suspending" | "autosaving" | "exporting";
+  /** Of the saved state; of the machine that is exported. */
   readonly name: string;
   /** 0 to 1. */
   readonly fraction: number;
@@ -136,12 +137,17 @@ export interface MachineSession {
   /** How much of the files that come over HTTP was fetched. */
   fetched(): { readonly httpBytes: number; readonly totalBytes: number };
   /**
-   * The machine's disk as a file.
+   * The machine's disk as a file, with what it says of itself. The guest stands still until it is written.
    *
+   * @param options.flatten true: the whole disk, which needs no base. Default: the overlay alone.
+   * @param options.compress with `flatten`. true: packed. false: unpacked. Default: as it is stored, which is fastest.
    * @param options.snapshots false leaves the saved states out. Default: true.
-   * @param options.flatten true for an image that needs no base; not there yet (UNSUPPORTED_FEATURE).
+   * @throws ByreError INVALID_ARGUMENT, CANCELLED, QUOTA_EXCEEDED, what reading meets; FILE_CHANGED when the guest is
+   *   let run meanwhile.
    */
-  exportDisk(options?: { flatten?: boolean; compress?: boolean; snapshots?: boolean }): Promise<Blob>;
+  exportDisk(options?: ExportOptions): Promise<Blob>;
+  /** As `exportDisk`, into a stream, which is closed at the end and aborted when this fails. */
+  exportDiskTo(target: ExportTarget, options?: ExportOptions): Promise<void>;
   /** Calls back when something that can be read here changed: state, saved states, activity, notices. */
   onChange(listener: () => void): () => void;
   /**

@@ -3,7 +3,7 @@ import { blockStore, deleteFiles, whileMakingFiles } from "../library/block-stor
 import { library } from "../library/library.ts";
 import { type MachineRecord, nameForMachine, newId } from "../library/machine-record.ts";
 import type { SessionParts } from "./create-session.ts";
-import { overlayLike } from "./export-overlay.ts";
+import { overlayLike } from "./export-disk.ts";
 import { overlayName } from "./machine-disk.ts";
 import { savedAtMs } from "./start-plan.ts";
 import type { WorkHooks } from "./state-work.ts";

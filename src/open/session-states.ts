@@ -128,6 +128,11 @@ export class SessionStates {
     );
   }
 
+  /** Shows that the disk is being exported; nothing else is done with its states meanwhile. */
+  export(options: WorkOptions, work: (hooks: WorkHooks) => Promise<void>): Promise<void> {
+    return this.work.show({ kind: "exporting", name: this.parts.name }, options, work);
+  }
+
   /** Does something while no state is being written, without showing it. */
   quietly<Result>(work: () => Promise<Result>): Promise<Result> {
     return this.work.inTurn(work);

@@ -47,5 +47,7 @@ export function activityWords({ kind, name }: SessionActivity, machineName: stri
       return `Suspending ${machineName}`;
     case "autosaving":
       return "Autosaving";
+    case "exporting":
+      return `Exporting ${machineName}`;
   }
 }

@@ -1,6 +1,6 @@
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
-import type { MachineSession } from "../open/machine-session.ts";
+import type { MachineSession, WorkOptions } from "../open/machine-session.ts";
 import { opener } from "../open/opener.ts";
 import { createProgress } from "../open/progress.ts";
 
@@ -31,32 +31,54 @@ export async function resetMachine(id: string): Promise<void> {
   await actions.resetMachine(id, { progress: createProgress(), signal: new AbortController().signal });
 }
 
+/** What of a machine's disk a person wants as a file. */
+export interface ExportChoice {
+  /** The whole disk; else what the machine wrote alone. */
+  readonly flatten: boolean;
+  readonly compress?: boolean;
+  readonly snapshots: boolean;
+}
+
 /**
- * Hands the overlay of the open machine to the person, with what could not be stored in it.
+ * Writes a machine's disk into a file that the person chooses, from the open machine or from storage.
  *
- * @param options.snapshots false leaves the saved states out.
+ * @returns what the file was called at first; undefined when the person chose none.
  */
-export async function exportOverlay(
-  session: MachineSession,
-  options: { snapshots?: boolean } = {},
-): Promise<void> {
-  await save(await session.exportDisk(options), session.name);
+export async function exportMachine(
+  machine: MachineRecord | MachineSession,
+  choice: ExportChoice,
+  work: WorkOptions = {},
+): Promise<string | undefined> {
+  const [{ saveFile }, { exportStoredDisk }, { overlayName }] = await exporting();
+  const open = opener.session();
+  const session = "exportDiskTo" in machine ? machine : open?.id === machine.id ? open : undefined;
+  const fileName = choice.flatten ? `${machine.name}.qcow2` : overlayName(machine.name);
+  const options = { ...choice, ...work };
+  const written = await saveFile(fileName, async (target) => {
+    if (session) await session.exportDiskTo(target, options);
+    else if (!("exportDiskTo" in machine)) await exportStoredDisk(machine, target, options);
+  });
+  return written ? fileName : undefined;
 }
 
-/** Hands the overlay to the person, from the open machine or from storage. */
-export async function exportMachine(record: MachineRecord): Promise<void> {
-  const session = opener.session();
-  if (session?.id === record.id) return exportOverlay(session);
-  const { exportStoredOverlay } = await import("../open/export-overlay.ts");
-  await save(await exportStoredOverlay(record), record.name);
+/** Hands the overlay of the open machine to the person at once, with what could not be stored in it. */
+export async function rescueOverlay(session: MachineSession): Promise<void> {
+  const [{ download }, , { overlayName }] = await exporting();
+  download(await session.exportDisk(), overlayName(session.name));
 }
 
-async function save(overlay: Blob, machineName: string): Promise<void> {
-  const [{ saveAs }, { overlayName }] = await Promise.all([
-    import("../open/export-overlay.ts"),
+/** Hands the overlay of a machine that cannot be opened to the person. */
+export async function rescueStoredOverlay(record: MachineRecord): Promise<void> {
+  const [{ download }, { asBlob, exportStoredDisk }, { overlayName }] = await exporting();
+  download(await asBlob((target) => exportStoredDisk(record, target)), overlayName(record.name));
+}
+
+function exporting() {
+  return Promise.all([
+    import("../open/save-file.ts"),
+    import("../open/export-disk.ts"),
     import("../open/machine-disk.ts"),
   ]);
-  saveAs(overlay, overlayName(machineName));
 }
 
 /** Suspends the open machine and lets go of it. It stays open where that fails. */

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
-import { exportOverlay } from "./machine-actions.ts";
+import { rescueOverlay } from "./machine-actions.ts";
 
 export interface MachineProblemProps {
   session: MachineSession;
@@ -66,7 +66,7 @@ export function MachineProblem({ session, state, run }: MachineProblemProps) {
               {busy ? "Trying" : "Retry"}
             </Button>
           )}
-          <Button onPress={() => run(() => exportOverlay(session))}>Export overlay</Button>
+          <Button onPress={() => run(() => rescueOverlay(session))}>Export overlay</Button>
           <Button look="danger" onPress={() => run(() => session.powerOff())}>
             Power off
           </Button>

@@ -1,5 +1,5 @@
 import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
-import { useState } from "react";
+import { lazy, Suspense, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
@@ -8,14 +8,17 @@ import { TimeAgo } from "../components/time-ago.tsx";
 import type { MachineListing } from "../library/use-machines.ts";
 import { opener } from "../open/opener.ts";
 import { useSessionState } from "../open/use-opener.ts";
-import { deleteMachine, exportMachine, renameMachine, resetMachine } from "./machine-actions.ts";
+import { deleteMachine, renameMachine, resetMachine } from "./machine-actions.ts";
 import styles from "./machine-row.module.css";
 import { NameField } from "./name-field.tsx";
+
+const ExportForm = lazy(async () => ({ default: (await import("./export-form.tsx")).ExportForm }));
 
 type Mode =
   | { kind: "rest" }
   | { kind: "more" }
   | { kind: "rename" }
+  | { kind: "export" }
   | { kind: "confirm"; what: "delete" | "reset" }
   | { kind: "working"; what: string }
   | { kind: "failed"; message: string; code: string };
@@ -98,9 +101,9 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
             <Pencil size={16} aria-hidden="true" />
             Rename
           </Button>
-          <Button look="quiet" onPress={() => run("Exporting", () => exportMachine(record))}>
+          <Button look="quiet" onPress={() => setMode({ kind: "export" })}>
             <Download size={16} aria-hidden="true" />
-            Export overlay
+            Export
           </Button>
           <Button look="quiet" onPress={() => setMode({ kind: "confirm", what: "reset" })}>
             <RotateCcw size={16} aria-hidden="true" />
@@ -111,6 +114,17 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
             Delete
           </Button>
         </div>
+      )}
+      {mode.kind === "export" && (
+        <Suspense fallback={null}>
+          <ExportForm
+            machine={record}
+            baseName={base.name}
+            isOn={state === "running"}
+            isDisabled={state === "starting"}
+            onCancel={() => setMode({ kind: "rest" })}
+          />
+        </Suspense>
       )}
       {mode.kind === "confirm" && (
         <Notice

@@ -85,6 +85,7 @@ function savingWords({ kind, fraction }: SessionActivity): string {
     autosaving: "Autosaving",
     suspending: "Suspending",
     loading: "Restoring",
+    exporting: "Exporting",
   };
   return `${words[kind]} ${Math.floor(fraction * 100)} %`;
 }

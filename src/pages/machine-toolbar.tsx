@@ -15,7 +15,7 @@ import { Button, type ButtonProps } from "../components/button.tsx";
 import { goTo } from "../components/page-location.ts";
 import { ThemeButton } from "../components/theme-button.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
-import { exportOverlay, suspendMachine } from "./machine-actions.ts";
+import { suspendMachine } from "./machine-actions.ts";
 import styles from "./machine-toolbar.module.css";
 
 export interface MachineToolbarProps {
@@ -25,15 +25,21 @@ export interface MachineToolbarProps {
   snapshotsOpen: boolean;
   onSnapshots: () => void;
   snapshotsButton: Ref<HTMLButtonElement>;
+  /** Whether the export is shown. */
+  exportOpen: boolean;
+  onExport: () => void;
+  exportButton: Ref<HTMLButtonElement>;
   run: (action: () => Promise<unknown>) => void;
   onFullScreen: () => Promise<void>;
 }
 
 export function MachineToolbar(props: MachineToolbarProps) {
   const { session, state, snapshotsOpen, onSnapshots, snapshotsButton, run, onFullScreen } = props;
+  const { exportOpen, onExport, exportButton } = props;
   const on = state === "running" || state === "paused";
   // A save is no reason to wait: the machine runs on meanwhile.
-  const busy = session.activity?.kind === "loading" || session.activity?.kind === "suspending";
+  const kind = session.activity?.kind;
+  const busy = kind === "loading" || kind === "suspending" || kind === "exporting";
   const suspend = async () => {
     await suspendMachine(session);
     // Whoever has gone elsewhere meanwhile stays there.
@@ -83,7 +89,14 @@ export function MachineToolbar(props: MachineToolbarProps) {
         <Tool label="Full screen" onPress={() => run(onFullScreen)}>
           <Maximize size={17} aria-hidden="true" />
         </Tool>
-        <Tool label="Export overlay" onPress={() => run(() => exportOverlay(session))}>
+        <Tool
+          label="Export"
+          isDisabled={state === "starting"}
+          aria-expanded={exportOpen}
+          aria-controls="export"
+          ref={exportButton}
+          onPress={onExport}
+        >
           <Download size={17} aria-hidden="true" />
         </Tool>
       </Toolbar>

@@ -16,6 +16,7 @@ import { ViewSwitch } from "./view-switch.tsx";
 
 // The terminal is as large as the rest of the page, and wanted with a machine only.
 const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
+const ExportPanel = lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel }));
 const SnapshotPanel = lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel }));
 
 /** What has the keyboard; undefined when it is the page itself. */
@@ -28,11 +29,13 @@ export function MachineView({ session }: { session: MachineSession }) {
   const [view, setView] = useState<"screen" | "terminal">("screen");
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
-  const [snapshotsOpen, setSnapshotsOpen] = useState(false);
+  const [panel, setPanel] = useState<"snapshots" | "export">();
+  const snapshotsOpen = panel === "snapshots";
   const page = useRef<HTMLDivElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
   const snapshotsButton = useRef<HTMLButtonElement>(null);
+  const exportButton = useRef<HTMLButtonElement>(null);
   const lastKeys = useRef<"screen" | "terminal">("screen");
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
@@ -48,11 +51,11 @@ export function MachineView({ session }: { session: MachineSession }) {
       if (session.state !== "error" && error.code !== "CANCELLED") setFailure(error.message);
     });
   };
-  const showSnapshots = (open: boolean) => {
-    // Beside the snapshots there may be room for one of the two: the one that was in use.
-    if (open) setView(lastKeys.current);
-    else snapshotsButton.current?.focus();
-    setSnapshotsOpen(open);
+  const show = (next: typeof panel) => {
+    // Beside a panel there may be room for one of the two: the one that was in use.
+    if (next) setView(lastKeys.current);
+    else (snapshotsOpen ? snapshotsButton : exportButton).current?.focus();
+    setPanel(next);
   };
 
   return (
@@ -61,14 +64,17 @@ export function MachineView({ session }: { session: MachineSession }) {
         session={session}
         state={state}
         snapshotsOpen={snapshotsOpen}
-        onSnapshots={() => showSnapshots(!snapshotsOpen)}
+        onSnapshots={() => show(snapshotsOpen ? undefined : "snapshots")}
         snapshotsButton={snapshotsButton}
+        exportOpen={panel === "export"}
+        onExport={() => show(panel === "export" ? undefined : "export")}
+        exportButton={exportButton}
         run={run}
         onFullScreen={async () => {
-          const panel = lastKeys.current === "terminal" ? terminal : screen;
-          await panel.current?.requestFullscreen();
+          const part = lastKeys.current === "terminal" ? terminal : screen;
+          await part.current?.requestFullscreen();
           // Keys are the guest's there: no button is in sight.
-          panel.current?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
+          part.current?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
         }}
       />
       <div className={styles.body}>
@@ -97,7 +103,12 @@ export function MachineView({ session }: { session: MachineSession }) {
         </main>
         {snapshotsOpen && (
           <Suspense fallback={null}>
-            <SnapshotPanel session={session} state={state} onClose={() => showSnapshots(false)} />
+            <SnapshotPanel session={session} state={state} onClose={() => show(undefined)} />
+          </Suspense>
+        )}
+        {panel === "export" && (
+          <Suspense fallback={null}>
+            <ExportPanel session={session} state={state} onClose={() => show(undefined)} />
           </Suspense>
         )}
         <QuickSnapshots

@@ -8,7 +8,7 @@ import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
 import type { OpenRequest } from "../open/open-machine.ts";
 import { opener } from "../open/opener.ts";
-import { exportMachine, resetMachine } from "./machine-actions.ts";
+import { rescueStoredOverlay, resetMachine } from "./machine-actions.ts";
 import { PageFrame } from "./page-frame.tsx";
 import { useRequestTitle } from "./request-title.ts";
 import { usePageTitle } from "./use-page-title.ts";
@@ -100,7 +100,7 @@ function BaseChanged({ record, request }: { record: MachineRecord; request: Open
         </Notice>
       ) : (
         <Buttons>
-          <Button onPress={() => exportMachine(record).catch(show)}>Export overlay</Button>
+          <Button onPress={() => rescueStoredOverlay(record).catch(show)}>Export overlay</Button>
           <Button look="danger" onPress={() => setSure(true)}>
             Reset to the new base
           </Button>

@@ -2,7 +2,7 @@ import { useEffect, useRef } from "react";
 import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { AutosaveChoice } from "./autosave-choice.tsx";
-import { SnapshotExport } from "./snapshot-export.tsx";
+import { ExportForm, isBusy } from "./export-form.tsx";
 import { SnapshotItem } from "./snapshot-item.tsx";
 import styles from "./snapshot-panel.module.css";
 import { SnapshotSaveForm } from "./snapshot-save-form.tsx";
@@ -61,7 +61,18 @@ export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
         </>
       )}
       {session.autosaveMinutes !== undefined && <AutosaveChoice session={session} />}
-      <SnapshotExport session={session} hasSnapshots={list !== undefined && list.length > 0} />
+      <section className={styles.section} aria-labelledby="snapshots-export">
+        <h3 id="snapshots-export" className={styles.sectionTitle}>
+          Export
+        </h3>
+        <ExportForm
+          machine={session}
+          isOn={state === "running"}
+          isDisabled={isBusy(session)}
+          hasSnapshots={list !== undefined && list.length > 0}
+          shownElsewhere
+        />
+      </section>
       <section className={styles.section} aria-labelledby="snapshots-keys">
         <h3 id="snapshots-keys" className={styles.sectionTitle}>
           Keys
