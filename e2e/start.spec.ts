@@ -1,7 +1,19 @@
 import type { Page } from "@playwright/test";
 import axe from "axe-core";
+import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
 import { applianceImage, SMALL_PNG } from "./appliance-images.ts";
-import { ask, expect, machines, openLink, pick, storedFiles, test, waitForSerial } from "./byre-test.ts";
+import {
+  ask,
+  expect,
+  exportedDisk,
+  machines,
+  openLink,
+  pick,
+  storedFiles,
+  test,
+  waitForSerial,
+} from "./byre-test.ts";
+import type { ImageServer } from "./image-server.ts";
 import { guestImage } from "./images.ts";
 
 const BANNER = "tiny guest ready";
@@ -137,6 +149,61 @@ test("a script that is unattended is asked nothing", async ({ page, images }) =>
   expect(await ask(page, "Ehere\n")).toContain("here");
 });
 
+const GREETED = { "appliance.name": "Field Notes", "appliance.message": "# First steps\n\nPress **Enter**." };
+
+/** A machine made of a link by a person who accepts what it shows. */
+async function startByHand(page: Page, images: ImageServer, says: Record<string, string>): Promise<void> {
+  images.files.set("notes.qcow2", { bytes: await applianceImage(says), etag: '"1"' });
+  await page.goto(`/#/run?image=${images.url("notes.qcow2")}&memory=32`);
+  await button(page, "Start").click();
+  await waitForSerial(page, BANNER);
+}
+
+test("an appliance says how to begin when it first runs, later only when asked", async ({ page, images }) => {
+  await startByHand(page, images, GREETED);
+  const message = page.getByRole("complementary", { name: "Field Notes" });
+  await expect(message.getByRole("heading", { name: "First steps" })).toBeVisible();
+  await message.getByRole("button", { name: "Got it" }).click();
+  await expect(message).toBeHidden();
+  await expect(button(page, "About")).toBeFocused();
+
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await button(page, "About").click();
+  const about = page.getByRole("complementary", { name: "About this machine" });
+  await expect(about.getByRole("heading", { name: "First steps" })).toBeVisible();
+  await expect(message).toBeHidden();
+  await page.keyboard.press("Escape");
+  await expect(about).toBeHidden();
+  await expect(button(page, "About")).toBeFocused();
+});
+
+test("what a machine says of itself is edited while it runs, kept, and exported with it", async ({
+  page,
+  images,
+}) => {
+  await startByHand(page, images, { ...GREETED, "machine.snapshot": "gone", "our.key": "stays" });
+  await button(page, "About").click();
+  const panel = page.getByRole("complementary");
+  await panel.getByRole("button", { name: "Edit" }).click();
+  await expect(panel.getByRole("heading", { name: "Edit what this machine says" })).toBeFocused();
+  await panel.getByLabel("Name", { exact: true }).fill("My <b>Notes</b>");
+  await panel.getByRole("button", { name: "Save" }).click();
+  await expect(panel.getByRole("heading", { name: "My <b>Notes</b>" })).toBeVisible();
+  expect(await ask(page, "Ealive\n")).toContain("alive");
+
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  const file = createMemoryFile({ name: "exported", content: await exportedDisk(page) });
+  const device = await openQcow2(file, { writable: false, backing: "none" });
+  expect([...metadataOf(device.header, "exported")].sort()).toEqual([
+    ["appliance.message", GREETED["appliance.message"]],
+    ["appliance.name", "My <b>Notes</b>"],
+    ["our.key", "stays"],
+  ]);
+  await device.close();
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });
@@ -154,6 +221,21 @@ for (const colorScheme of ["light", "dark"] as const) {
       await button(page, "Decline").press("Enter");
       await pick(page, { "notes.qcow2": await applianceImage(NOTES) });
       await expect(button(page, "Accept and start")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+    });
+
+    test("a first message and About have no axe violations and fit 320 pixels", async ({ page, images }) => {
+      await page.setViewportSize({ width: 320, height: 640 });
+      await startByHand(page, images, GREETED);
+      await expect(button(page, "Got it")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await button(page, "Got it").press("Enter");
+      await button(page, "About").press("Enter");
+      await expect(button(page, "Edit")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await button(page, "Edit").press("Enter");
+      await expect(button(page, "Save")).toBeVisible();
       expect(await violations(page)).toEqual([]);
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
     });

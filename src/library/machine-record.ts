@@ -54,6 +54,8 @@ export interface MachineRecord {
   readonly suspended?: StateReference | undefined;
   /** Default: `DEFAULT_AUTOSAVE_MINUTES`. */
   readonly autosaveMinutes?: AutosaveMinutes | undefined;
+  /** What its appliance says when it first runs was shown. */
+  readonly greeted?: boolean | undefined;
   /** Since when the machine has been on, in milliseconds since 1970; undefined once it is off. */
   readonly openedAt?: number | undefined;
   /** The state of its own that it was started from or put back to since, while it is on. */

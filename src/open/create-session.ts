@@ -1,5 +1,7 @@
 import type { BlockFile, IndexedDbFile } from "../../disk/index.ts";
 import type { Machine } from "../../emulator/index.ts";
+import { readImageMetadata, writeImageMetadata } from "../appliance/image-metadata.ts";
+import { library } from "../library/library.ts";
 import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine-record.ts";
 import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort } from "./export-disk.ts";
 import type { MachineDisk } from "./machine-disk.ts";
@@ -36,6 +38,7 @@ export function createSession(parts: SessionParts): MachineSession {
   const endFollowing = [machine.onChange(changed), mark?.follow(machine) ?? (() => {})];
   let closing: Promise<void> | undefined;
   let stoppedByCommit = false;
+  let greets = !record?.greeted;
 
   // The guest did not ask for this commit and does not wait for it, so the machine has to be told: a pause
   // flushes, meets the same error, and stops where nothing is lost.
@@ -128,6 +131,21 @@ export function createSession(parts: SessionParts): MachineSession {
       return states.notices;
     },
     dismissNotice: (id) => states.dismissNotice(id),
+    about: () => readImageMetadata(disk.device),
+    setAbout: (metadata) =>
+      states.quietly(async () => {
+        await writeImageMetadata(disk.device, metadata);
+        changed();
+      }),
+    get greets() {
+      return greets;
+    },
+    greeted() {
+      if (!greets) return;
+      greets = false;
+      // One that cannot be remembered is shown once more.
+      if (record) library.update(record.id, { greeted: true }).catch(() => {});
+    },
     stats() {
       const http = disk.remote.map((file) => file.stats());
       return {

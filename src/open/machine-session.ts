@@ -1,3 +1,4 @@
+import type { Metadata } from "../../disk/index.ts";
 import type {
   MachineKeyboard,
   MachineScreen,
@@ -6,6 +7,7 @@ import type {
   SnapshotChange,
   SnapshotDescription,
 } from "../../emulator/index.ts";
+import type { ImageMetadata } from "../appliance/image-metadata.ts";
 import type { AutosaveMinutes } from "../library/machine-record.ts";
 import type { ExportOptions, ExportTarget } from "./export-disk.ts";
 
@@ -132,6 +134,23 @@ export interface MachineSession {
   /** What went wrong meanwhile, oldest first; one that has passed is gone by itself. */
   readonly notices: readonly SessionNotice[];
   dismissNotice(id: string): void;
+
+  /**
+   * What the machine's image says of itself, and how much room it has for that.
+   *
+   * @throws ByreError METADATA_INVALID, UNSUPPORTED_VERSION: what is there cannot be read.
+   */
+  about(): ImageMetadata;
+  /**
+   * Puts this in its place; an export carries it.
+   *
+   * @throws ByreError METADATA_INVALID, METADATA_TOO_LARGE; what writing meets. The image is as before then.
+   */
+  setAbout(metadata: Metadata): Promise<void>;
+  /** Whether what the appliance says when it first runs is still to be shown. */
+  readonly greets: boolean;
+  /** It was shown. */
+  greeted(): void;
 
   stats(): SessionStats;
   /** How much of the files that come over HTTP was fetched. */

@@ -60,6 +60,7 @@ export async function machineFromSnapshot(
         configuration: record?.configuration ?? {},
         autosaveMinutes: record?.autosaveMinutes,
         baseSnapshot,
+        greeted: true,
         ...(copied.vmStateBytes > 0 && { suspended: { id: copied.id, atMs: savedAtMs(copied) } }),
       };
       await library.put(made);

@@ -154,6 +154,8 @@ function createOpener(): Opener {
         return true;
       };
       const session = await openMachine(request, { progress, signal, askResume, askStart });
+      // Nobody is there to read it.
+      if (options.unattended) session.greeted();
       here = { session, request };
       // Done: whoever asks for something else now does not call this one off.
       if (current?.abort === abort) current = undefined;

@@ -2,6 +2,7 @@ import {
   ArrowLeft,
   Download,
   History,
+  Info,
   Maximize,
   Pause,
   Play,
@@ -29,13 +30,17 @@ export interface MachineToolbarProps {
   exportOpen: boolean;
   onExport: () => void;
   exportButton: Ref<HTMLButtonElement>;
+  /** Whether it is shown what the machine says of itself. */
+  aboutOpen: boolean;
+  onAbout: () => void;
+  aboutButton: Ref<HTMLButtonElement>;
   run: (action: () => Promise<unknown>) => void;
   onFullScreen: () => Promise<void>;
 }
 
 export function MachineToolbar(props: MachineToolbarProps) {
   const { session, state, snapshotsOpen, onSnapshots, snapshotsButton, run, onFullScreen } = props;
-  const { exportOpen, onExport, exportButton } = props;
+  const { exportOpen, onExport, exportButton, aboutOpen, onAbout, aboutButton } = props;
   const on = state === "running" || state === "paused";
   // A save is no reason to wait: the machine runs on meanwhile.
   const kind = session.activity?.kind;
@@ -85,6 +90,16 @@ export function MachineToolbar(props: MachineToolbarProps) {
           onPress={onSnapshots}
         >
           <History size={17} aria-hidden="true" />
+        </Tool>
+        <Tool
+          label="About"
+          isDisabled={state === "starting"}
+          aria-expanded={aboutOpen}
+          aria-controls="about"
+          ref={aboutButton}
+          onPress={onAbout}
+        >
+          <Info size={17} aria-hidden="true" />
         </Tool>
         <Tool label="Full screen" onPress={() => run(onFullScreen)}>
           <Maximize size={17} aria-hidden="true" />

@@ -16,6 +16,8 @@ import { ViewSwitch } from "./view-switch.tsx";
 
 // The terminal is as large as the rest of the page, and wanted with a machine only.
 const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
+const AboutPanel = lazy(async () => ({ default: (await import("./about-panel.tsx")).AboutPanel }));
+const Greeting = lazy(async () => ({ default: (await import("./greeting.tsx")).Greeting }));
 const ExportPanel = lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel }));
 const SnapshotPanel = lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel }));
 
@@ -29,12 +31,15 @@ export function MachineView({ session }: { session: MachineSession }) {
   const [view, setView] = useState<"screen" | "terminal">("screen");
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
-  const [panel, setPanel] = useState<"snapshots" | "export">();
+  const [panel, setPanel] = useState<"snapshots" | "export" | "about" | "greeting" | undefined>(
+    session.greets ? "greeting" : undefined,
+  );
   const snapshotsOpen = panel === "snapshots";
   const page = useRef<HTMLDivElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
   const snapshotsButton = useRef<HTMLButtonElement>(null);
+  const aboutButton = useRef<HTMLButtonElement>(null);
   const exportButton = useRef<HTMLButtonElement>(null);
   const lastKeys = useRef<"screen" | "terminal">("screen");
   usePageTitle(`${session.name} - Byre`);
@@ -51,10 +56,16 @@ export function MachineView({ session }: { session: MachineSession }) {
       if (session.state !== "error" && error.code !== "CANCELLED") setFailure(error.message);
     });
   };
+  const buttons = {
+    snapshots: snapshotsButton,
+    export: exportButton,
+    about: aboutButton,
+    greeting: aboutButton,
+  } as const;
   const show = (next: typeof panel) => {
     // Beside a panel there may be room for one of the two: the one that was in use.
     if (next) setView(lastKeys.current);
-    else (snapshotsOpen ? snapshotsButton : exportButton).current?.focus();
+    else (panel && buttons[panel])?.current?.focus();
     setPanel(next);
   };
 
@@ -69,6 +80,9 @@ export function MachineView({ session }: { session: MachineSession }) {
         exportOpen={panel === "export"}
         onExport={() => show(panel === "export" ? undefined : "export")}
         exportButton={exportButton}
+        aboutOpen={panel === "about"}
+        onAbout={() => show(panel === "about" ? undefined : "about")}
+        aboutButton={aboutButton}
         run={run}
         onFullScreen={async () => {
           const part = lastKeys.current === "terminal" ? terminal : screen;
@@ -109,6 +123,16 @@ export function MachineView({ session }: { session: MachineSession }) {
         {panel === "export" && (
           <Suspense fallback={null}>
             <ExportPanel session={session} state={state} onClose={() => show(undefined)} />
+          </Suspense>
+        )}
+        {panel === "about" && (
+          <Suspense fallback={null}>
+            <AboutPanel session={session} onClose={() => show(undefined)} />
+          </Suspense>
+        )}
+        {panel === "greeting" && (
+          <Suspense fallback={null}>
+            <Greeting session={session} onClose={() => show(undefined)} />
           </Suspense>
         )}
         <QuickSnapshots
