@@ -54,6 +54,9 @@ export function ExportForm(props: ExportFormProps) {
   const [phase, setPhase] = useState<Phase>({ kind: "rest" });
   const button = useRef<HTMLButtonElement>(null);
   const working = phase.kind === "working";
+  const under = useRef<AbortController>(undefined);
+  // Nobody would see how far it is any more, or could call it off.
+  useEffect(() => () => (shownElsewhere ? undefined : under.current?.abort()), [shownElsewhere]);
   useEffect(() => {
     // The button that called it off is gone.
     if (phase.kind !== "working" && document.activeElement === document.body) button.current?.focus();
@@ -61,6 +64,7 @@ export function ExportForm(props: ExportFormProps) {
 
   const run = async () => {
     const abort = new AbortController();
+    under.current = abort;
     const show = (fraction: number) => setPhase({ kind: "working", fraction, abort });
     show(0);
     try {
