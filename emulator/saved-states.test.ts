@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { createMemoryFile, openRawDevice } from "../disk/index.ts";
-import { Bench, hasQemu, qemuImg } from "../disk/testing/qemu.ts";
 import type { MachineDisks } from "./machine.ts";
 import { startHeadlessMachine } from "./node.ts";
 import { type GuestLine, guestLine, startTinyGuest } from "./testing/guest-line.ts";
@@ -16,7 +15,7 @@ import {
   SECTOR,
   SPARE_ADDRESS,
 } from "./testing/saved-machine.ts";
-import { TINY_GUEST_FREE_SECTOR, tinyGuestImage } from "./testing/tiny-guest.ts";
+import { tinyGuestImage } from "./testing/tiny-guest.ts";
 
 const MIB = 1024 * 1024;
 
@@ -408,21 +407,5 @@ describe("a saved machine", () => {
     const guest = await boot({ hda: device });
     await expect(guest.machine.save(name)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(device.snapshots).toEqual([]);
-  });
-
-  test.skipIf(!hasQemu)("is an ordinary snapshot to QEMU", async () => {
-    const bench = new Bench();
-    const { file, device } = await guestDisk();
-    const guest = await boot({ hda: device });
-    await guest.machine.save("ready");
-    await guest.ask(`W${SECTOR}88`);
-    await guest.machine.pause();
-    const path = bench.put("hda.qcow2", file.toBytes());
-    bench.check("hda.qcow2");
-    expect(qemuImg("snapshot", "-l", path)).toMatch(/ready +\d+(\.\d+)? MiB/);
-    expect(bench.guestBytes("hda.qcow2", ["-l", "ready"])[TINY_GUEST_FREE_SECTOR * 512]).toBe(0);
-    qemuImg("snapshot", "-d", "ready", path);
-    bench.check("hda.qcow2");
-    bench.remove();
   });
 });
