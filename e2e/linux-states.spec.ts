@@ -14,6 +14,11 @@ const missing = !existsSync(APPLIANCE);
 test.skip(missing && process.env.CI !== "true", "the demo appliance is not built: npm run appliance");
 test.setTimeout(3 * BOOT_MS);
 
+const ROUND_TRIPS = 20;
+/** The numbers 1, 2, 3 ... a line each; how many, or what is not so. */
+const COUNT_LINES =
+  'awk \'NR != $1 { print "line " NR " is " $0; bad = 1; exit } END { if (!bad) print NR }\' /root/log';
+
 /** Counts in the guest's memory, five times a second, where `cat /tmp/count` finds it. */
 const COUNT = "(i=0; while sleep 0.2; do i=$((i+1)); echo $i > /tmp/count; done) & :";
 
@@ -65,6 +70,50 @@ test("a link to the appliance answers at its prompt without a boot, each time un
     const text = await page.evaluate(() => window.byre.machine?.serial.text());
     expect(text).not.toContain("Linux version");
   }
+});
+
+test(`a counter, a file being written and an open editor go on exactly, ${ROUND_TRIPS} times in a row`, async ({
+  page,
+}) => {
+  test.setTimeout(ROUND_TRIPS * BOOT_MS);
+  await openLink(page, "#/run?image=appliances/linux.qcow2");
+  const type = (text: string) => page.evaluate((keys) => window.byre.machine?.keyboard.sendText(keys), text);
+  const screenShows = (text: string) =>
+    page.waitForFunction((wanted) => window.byre.machine?.screen.text().includes(wanted), text, {
+      timeout: ANSWER_MS,
+    });
+  const counted = "cat /dev/shm/count";
+  await run(
+    page,
+    `(n=0; while :; do n=$((n + 1)); echo $n >>/root/log; echo $n >/dev/shm/count; usleep 2000; done) & :`,
+  );
+  await type("vi /root/letter\n");
+  await screenShows("- /root/letter");
+  await type("iDear cow,");
+  let letter = "Dear cow,";
+  await screenShows(letter);
+  let linesBefore = 0;
+  for (let trip = 1; trip <= ROUND_TRIPS; trip++) {
+    await page.evaluate(() => window.byre.machine?.save("trip"));
+    // Memory, disk and screen become what they were not.
+    await type(" gone");
+    await screenShows(`${letter} gone`);
+    await run(page, "rm /root/log; dd if=/dev/urandom of=/dev/shm/noise bs=64k count=16 2>/dev/null; sync");
+    await page.evaluate(() => window.byre.machine?.load("trip"));
+    const first = await page.evaluate(() => window.byre.machine?.screen.text().split("\n")[0]);
+    expect(first).toBe(letter);
+    expect(await run(page, "ls /dev/shm")).not.toContain("noise");
+    const lines = Number(await run(page, COUNT_LINES));
+    expect(lines).toBeGreaterThan(linesBefore);
+    linesBefore = lines;
+    expect(Number(await run(page, counted))).toBeGreaterThanOrEqual(lines);
+    await type(` ${trip}`);
+    letter += ` ${trip}`;
+    await screenShows(letter);
+  }
+  expect(await page.evaluate(() => window.byre.machine?.snapshots().map(({ name }) => name))).toEqual([
+    "trip",
+  ]);
 });
 
 test("a machine saved in the page goes on in Node, and one saved there goes on in the page", async ({
