@@ -13,7 +13,6 @@ import type { Machine } from "../../emulator/index.ts";
 import { blockStore, deleteFiles, whileMakingFiles } from "../library/block-store.ts";
 import { type MachineRecord, newId } from "../library/machine-record.ts";
 import { recordOf } from "./change-machine.ts";
-import { cancelled } from "./emulator-files.ts";
 import { type MachineDisk, openMachineDisk, overlayName } from "./machine-disk.ts";
 import { lockMachine } from "./machine-lock.ts";
 import type { WorkOptions } from "./machine-session.ts";
@@ -160,7 +159,7 @@ async function writeWhole(file: BlockFile, target: ExportTarget, options: WorkOp
   const writer = target.getWriter();
   try {
     for (let offsetBytes = 0; offsetBytes < file.sizeBytes; offsetBytes += PIECE_BYTES) {
-      if (signal?.aborted) throw cancelled();
+      if (signal?.aborted) throw new ByreError("CANCELLED", "The export was called off.");
       const piece = new Uint8Array(Math.min(PIECE_BYTES, file.sizeBytes - offsetBytes));
       await file.read(offsetBytes, piece);
       await writer.write(piece);
