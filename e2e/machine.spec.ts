@@ -103,6 +103,8 @@ test("a machine to throw away leaves nothing behind", async ({ page, images }) =
   expect(await machines(page)).toEqual([]);
   await expect(page.getByText("Nothing is kept")).toBeVisible();
   await page.reload();
+  // Nothing is remembered of it: the link of another site asks again.
+  await page.getByRole("button", { name: "Start" }).click();
   await waitForSerial(page, BANNER);
   expect(await ask(page, `R${hex(SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0))}`);
 });
