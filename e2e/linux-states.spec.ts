@@ -85,7 +85,7 @@ test(`a counter, a file being written and an open editor go on exactly, ${ROUND_
   const counted = "cat /dev/shm/count";
   await run(
     page,
-    `(n=0; while :; do n=$((n + 1)); echo $n >>/root/log; echo $n >/dev/shm/count; usleep 2000; done) & :`,
+    `(n=0; while :; do n=$((n + 1)); echo $n >>/root/log; echo $n >/dev/shm/count; usleep 50000; done) & :`,
   );
   await type("vi /root/letter\n");
   await screenShows("- /root/letter");
@@ -93,6 +93,8 @@ test(`a counter, a file being written and an open editor go on exactly, ${ROUND_
   let letter = "Dear cow,";
   await screenShows(letter);
   let linesBefore = 0;
+  // One that comes in between would be a state more.
+  await page.evaluate(() => window.byre.machine?.setAutosaveMinutes(0));
   for (let trip = 1; trip <= ROUND_TRIPS; trip++) {
     await page.evaluate(() => window.byre.machine?.save("trip"));
     // Memory, disk and screen become what they were not.
