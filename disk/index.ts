@@ -38,6 +38,7 @@ export { createMemoryFile, type MemoryFile, type MemoryFileOptions } from "./fil
 export { createSliceFile, type SliceFileOptions } from "./files/slice-file.ts";
 export { listTarMembers, openTarMember, type TarMember } from "./files/tar-member.ts";
 export { type CreateIsoOptions, createIso, type IsoFile } from "./iso/create-iso.ts";
+export { nextTurn } from "./next-turn.ts";
 export { type ImageFormat, type OpenDeviceOptions, openDevice } from "./open-device.ts";
 export { type CheckOptions, type CheckResult, checkQcow2 } from "./qcow2/check.ts";
 export { type ClusterCodec, loadCodec } from "./qcow2/compression.ts";
@@ -71,3 +72,4 @@ export type { StateReader } from "./qcow2/state-reader.ts";
 export type { FinishStateOptions, StateWriter } from "./qcow2/state-writer.ts";
 export { checkRange } from "./ranges.ts";
 export { openRawDevice, type RawDeviceOptions } from "./raw/raw-device.ts";
+export { isAllZero } from "./zero-bytes.ts";

@@ -1,5 +1,6 @@
+import { isAllZero } from "../disk/index.ts";
 import { guestMemory } from "./machine-memory.ts";
-import { fingerprint, isZero, type Print, samePrint } from "./saved-clusters.ts";
+import { fingerprint, type Print, samePrint } from "./saved-clusters.ts";
 import type { StateHeader } from "./state-format.ts";
 import { type LoadedState, putInto } from "./state-loading.ts";
 import type { V86Emulator } from "./v86-internals.ts";
@@ -48,7 +49,7 @@ export class MemoryFiller {
       const piece = memory.subarray(at, at + clusterSizeBytes);
       // To write is four times as fast as to look; but a new memory's pages, which are only made when they are
       // written to, are zeros but for the firmware.
-      if (!this.direct || !isZero(piece)) piece.fill(0);
+      if (!this.direct || !isAllZero(piece)) piece.fill(0);
     }
   }
 }

@@ -79,13 +79,3 @@ export function fingerprint(bytes: Uint8Array): Print {
 function rotate(value: number, bits: number): number {
   return (value << bits) | (value >>> (32 - bits));
 }
-
-/** Whether bytes are all zeros. `bytes` begins on 4 bytes of its buffer; their number is a multiple of 16. */
-export function isZero(bytes: Uint8Array): boolean {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
-  for (let i = 0; i + 3 < words.length; i += 4) {
-    const any = (words[i] ?? 0) | (words[i + 1] ?? 0) | (words[i + 2] ?? 0) | (words[i + 3] ?? 0);
-    if (any !== 0) return false;
-  }
-  return true;
-}

@@ -1,5 +1,6 @@
+import { isAllZero } from "../disk/index.ts";
 import { captureDevices, guestMemory } from "./machine-memory.ts";
-import { isZero, type Print, type PrintTable, samePrint } from "./saved-clusters.ts";
+import { type Print, type PrintTable, samePrint } from "./saved-clusters.ts";
 import { alignExtent, MEMORY_OFFSET_BYTES, type StateExtent } from "./state-format.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
@@ -34,7 +35,7 @@ export async function captureState(
     for (let at = 0; at < source.length; at += clusterSizeBytes) {
       const piece = source.subarray(at, at + clusterSizeBytes);
       const whole = piece.length % 16 === 0 && piece.byteOffset % 4 === 0;
-      if (whole && isZero(piece)) continue;
+      if (whole && isAllZero(piece)) continue;
       const bytes = room.take(clusterSizeBytes);
       bytes.fill(0, piece.length);
       bytes.set(piece);

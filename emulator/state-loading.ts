@@ -1,9 +1,9 @@
-import { ByreError, type StateReader } from "../disk/index.ts";
+import { ByreError, nextTurn, type StateReader } from "../disk/index.ts";
 import type { LoadProgress } from "./machine.ts";
 import { fingerprint, PRINT_BYTES, type Print, PrintTable, samePrint } from "./saved-clusters.ts";
 import type { CaptureRoom } from "./state-capture.ts";
 import type { StateExtent, StateHeader } from "./state-format.ts";
-import { type CompressionType, nextTurn, type PlainCluster, type StatePacker } from "./state-packer.ts";
+import type { CompressionType, PlainCluster, StatePacker } from "./state-packer.ts";
 import { asStateError } from "./state-reading.ts";
 import { checkGoing } from "./state-writing.ts";
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { isAllZero } from "../disk/index.ts";
 import { nodePacker } from "./node-packer.ts";
-import { fingerprint, isZero, PrintTable, samePrint } from "./saved-clusters.ts";
+import { fingerprint, PrintTable, samePrint } from "./saved-clusters.ts";
 import { directPacker } from "./state-packer.ts";
 import { fillWithNoise } from "./testing/saved-machine.ts";
 
@@ -81,10 +82,10 @@ test("a table of fingerprints is read as it was written, and knows what it has",
 
 test("one byte is enough not to be zeros", () => {
   const bytes = new Uint8Array(4096);
-  expect(isZero(bytes)).toBe(true);
+  expect(isAllZero(bytes)).toBe(true);
   for (const at of [0, 1, 17, 4095]) {
     bytes[at] = 1;
-    expect(isZero(bytes)).toBe(false);
+    expect(isAllZero(bytes)).toBe(false);
     bytes[at] = 0;
   }
 });

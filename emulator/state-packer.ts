@@ -1,4 +1,4 @@
-import { type ClusterCodec, loadCodec } from "../disk/index.ts";
+import { type ClusterCodec, loadCodec, nextTurn } from "../disk/index.ts";
 import { fingerprint, type Print, samePrint } from "./saved-clusters.ts";
 
 /** How the clusters of a state are packed: what the image says. */
@@ -93,16 +93,4 @@ export function unpackCluster(
 ): PlainCluster | undefined {
   const bytes = codec.decompress(packed, clusterSizeBytes) as Uint8Array<ArrayBuffer> | undefined;
   return bytes && { bytes, print: fingerprint(bytes) };
-}
-
-/** Lets everything else that waits have its turn: the guest, and the page. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
 }

@@ -1,8 +1,8 @@
-import { ByreError, type Qcow2Snapshot, type StateWriter } from "../disk/index.ts";
+import { ByreError, nextTurn, type Qcow2Snapshot, type StateWriter } from "../disk/index.ts";
 import { PRINT_BYTES, PrintTable } from "./saved-clusters.ts";
 import type { CapturedCluster, CapturedState, CaptureRoom } from "./state-capture.ts";
 import { alignExtent, encodeStateHeader, type StateExtent, type StateHeader } from "./state-format.ts";
-import { type CompressionType, nextTurn, type PackedCluster, type StatePacker } from "./state-packer.ts";
+import type { CompressionType, PackedCluster, StatePacker } from "./state-packer.ts";
 
 /** Plain bytes packed with one call: 16 ms of a worker's time, little against what a message costs. */
 const BATCH_BYTES = 512 * 1024;

@@ -1,4 +1,5 @@
 import { ByreError } from "../errors.ts";
+import { nextTurn } from "../next-turn.ts";
 import { untilReady } from "./needs.ts";
 import type { Qcow2Device } from "./qcow2-device.ts";
 import { Reader } from "./reader.ts";
@@ -174,16 +175,4 @@ export class CopyRun {
     await nextTurn();
     this.turnStartMs = performance.now();
   }
-}
-
-/** Lets everything else that waits have its turn: a timer would wait 4 ms in a page. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
 }
