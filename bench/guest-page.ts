@@ -15,6 +15,7 @@ import {
 } from "../disk/index.ts";
 import { type Machine, startMachine } from "../emulator/index.ts";
 import { RamDisk } from "./ram-disk.ts";
+import { waitForText } from "./wait-for-text.ts";
 
 /**
  * Where a guest's disk is.
@@ -26,7 +27,6 @@ import { RamDisk } from "./ram-disk.ts";
 export type DiskKind = "ram" | "qcow2-memory" | "http" | "indexeddb";
 
 const PROMPT = "linux:~# ";
-const TIMEOUT_MS = 240_000;
 
 interface Running {
   machine: Machine;
@@ -87,24 +87,6 @@ async function openDisk(
     const device = await openQcow2(file, { resolveBacking: async () => base });
     return { device, close: () => device.close() };
   }
-}
-
-/** Waits until the serial output, from a character on, holds a text. */
-function waitForText(machine: Machine, text: string, from: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`no ${text} in ${TIMEOUT_MS} ms: ${machine.serial.text().slice(-500)}`)),
-      TIMEOUT_MS,
-    );
-    const look = () => {
-      if (!machine.serial.text().includes(text, from)) return;
-      clearTimeout(timer);
-      stop();
-      resolve();
-    };
-    const stop = machine.serial.onOutput(look);
-    look();
-  });
 }
 
 const running = new Map<DiskKind, Running>();

@@ -8,6 +8,7 @@ import { build } from "vite";
 import { chromiumArguments, chromiumPath } from "../disk/testing/chromium.ts";
 import { serveStatic } from "../scripts/serve-static.mjs";
 import type { DiskKind } from "./guest-page.ts";
+import { median } from "./median.ts";
 
 /**
  * `npm run bench`: each figure is a ratio against its reference in the same run, pair by pair, since the
@@ -186,13 +187,6 @@ function record(name: string, pairs: readonly [number, number][], atMost: number
     ratio,
     atMost,
   });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
 await main(process.argv[2] ?? "");

@@ -1,5 +1,6 @@
 import type { Machine } from "../emulator/index.ts";
 import type { V86Emulator } from "../emulator/v86-internals.ts";
+import { waitForText } from "./wait-for-text.ts";
 
 /** Ours, and the reference's, measured one right after the other. */
 export type Pair = readonly [ours: number, reference: number];
@@ -30,7 +31,6 @@ export interface MeasureOptions {
 }
 
 const IDLE_MS = 10_000;
-const TIMEOUT_MS = 240_000;
 export const PROMPT = "linux:~# ";
 /** Changes some of the guest's memory, so that a load has something to put back: 16 MiB, and what find reads. */
 const DISTURB = "dd if=/dev/urandom of=/dev/null bs=16M count=1 2>/dev/null; find / -xdev >/dev/null 2>&1";
@@ -133,24 +133,6 @@ export async function run(machine: Machine, line: string): Promise<void> {
   const from = machine.serial.text().length;
   machine.serial.send(`${line}; echo do''ne\n`);
   await waitForText(machine, "done\r\n", from);
-}
-
-/** Waits until the serial output, from a character on, holds a text. */
-export function waitForText(machine: Machine, text: string, from: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`no ${text} in ${TIMEOUT_MS} ms: ${machine.serial.text().slice(-500)}`)),
-      TIMEOUT_MS,
-    );
-    const look = () => {
-      if (!machine.serial.text().includes(text, from)) return;
-      clearTimeout(timer);
-      end();
-      resolve();
-    };
-    const end = machine.serial.onOutput(look);
-    look();
-  });
 }
 
 /** The emulator inside a machine: no part of what a machine is to others, and what it is measured against. */

@@ -9,6 +9,7 @@ import { openNodeFile } from "../disk/node.ts";
 import { chromiumArguments, chromiumPath } from "../disk/testing/chromium.ts";
 import { startHeadlessMachine } from "../emulator/node.ts";
 import { serveStatic } from "../scripts/serve-static.mjs";
+import { median } from "./median.ts";
 import { measureStates, type Pair, PROMPT, type StateMeasurements } from "./vmstate-measure.ts";
 
 /**
@@ -323,12 +324,5 @@ function table(): string {
 const milliseconds = (ms: number) => (ms < 1000 ? `${ms.toFixed(0)} ms` : seconds(ms));
 const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
 const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
 
 await main(process.argv[2] ?? "");
