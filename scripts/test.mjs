@@ -1,6 +1,7 @@
 // @ts-check
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import {
   ensureAppliance,
   ensureDependencies,
@@ -19,6 +20,8 @@ import {
  * counts them all.
  */
 
+const MAX_MESSAGE_LENGTH = 2000;
+
 const inCi = process.env.CI === "true";
 
 /** Commands that tests need, with the Debian package that has each. */
@@ -28,6 +31,8 @@ const TOOLS = [
 ];
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, by name, with the beginning of its message: the end of a long log is what is kept of it. */
+const failures = [];
 
 try {
   await ensureDependencies();
@@ -46,6 +51,7 @@ try {
   counts.failed++;
 }
 process.exitCode = counts.failed > 0 ? 1 : 0;
+for (const { name, message } of failures) console.log(`failed: ${name}\n${shorten(message)}`);
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 
 async function ensureTools() {
@@ -91,6 +97,14 @@ async function runVitest() {
     failed: report.numFailedTests,
     skipped: report.numPendingTests + report.numTodoTests,
   });
+  for (const file of report.testResults) {
+    const path = relative(projectFolder, file.name);
+    if (file.status === "failed" && file.assertionResults.length === 0)
+      failures.push({ name: path, message: file.message });
+    for (const { fullName, status, failureMessages } of file.assertionResults)
+      if (status === "failed")
+        failures.push({ name: `${path}: ${fullName}`, message: failureMessages.join("\n") });
+  }
   // A suite that could not even be collected, or an error outside any test.
   if (code !== 0 && report.numFailedTests === 0) count({ failed: 1 });
 }
@@ -110,7 +124,31 @@ async function runPlaywright() {
   const { expected, unexpected, flaky, skipped } = report.stats;
   // A flaky test is a bug to find, not one that passed.
   count({ passed: expected, failed: unexpected + flaky, skipped });
+  for (const suite of report.suites) collectFailures(suite);
   if (code !== 0 && unexpected + flaky === 0) count({ failed: 1 });
+}
+
+/**
+ * Playwright's report is a tree: files, describes in them, tests in those.
+ *
+ * @param {any} suite
+ */
+function collectFailures(suite) {
+  for (const { title, file, line, ok, tests } of suite.specs ?? []) {
+    if (ok && !tests.some(({ status }) => status === "flaky")) continue;
+    const errors = tests.flatMap(({ results }) => results.map(({ error }) => error?.message)).filter(Boolean);
+    failures.push({ name: `${file}:${line} ${title}`, message: errors.join("\n") });
+  }
+  for (const inner of suite.suites ?? []) collectFailures(inner);
+}
+
+/** @param {string} message */
+function shorten(message) {
+  return stripVTControlCharacters(message)
+    .slice(0, MAX_MESSAGE_LENGTH)
+    .split("\n")
+    .map((line) => `  ${line}`)
+    .join("\n");
 }
 
 /** @param {{ passed?: number, failed?: number, skipped?: number }} more */
