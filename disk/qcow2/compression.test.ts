@@ -138,7 +138,8 @@ describe("zstd frames", () => {
     const data = make();
     const start = performance.now();
     expect(codec.decompress(data, 4096)).toBeUndefined();
-    expect(performance.now() - start).toBeLessThan(200);
+    // Far above what it takes on a busy machine, far below what going through it all would.
+    expect(performance.now() - start).toBeLessThan(5000);
     expect(codec.decompress(frame, 4096)).toEqual(half);
   });
 });

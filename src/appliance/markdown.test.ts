@@ -118,7 +118,8 @@ describe("Markdown", () => {
     const text = piece.repeat(Math.ceil((1024 * 1024) / piece.length));
     const before = performance.now();
     const blocks = parseMarkdown(text);
-    expect(performance.now() - before).toBeLessThan(1000);
+    // Far above what it takes on a busy machine; in time that grows with the square it would be minutes.
+    expect(performance.now() - before).toBeLessThan(10_000);
     // Each part is an object or two, with a list of what is in it.
     expect(count(blocks)).toBeLessThan(8 * MAX_MARKDOWN_PARTS);
   });
