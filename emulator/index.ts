@@ -15,12 +15,25 @@ export {
   type MachineSerial,
   type MachineState,
   type MachineStats,
+  type ResetOptions,
   type SaveOptions,
   type SnapshotChange,
   type SnapshotDescription,
   type StartFrom,
   type Thumbnail,
 } from "./machine.ts";
+export type {
+  InsertOptions,
+  MachineMedia,
+  MachineNetwork,
+  MachineOutput,
+  MachinePointer,
+  MachineSound,
+  Medium,
+  NetworkChoice,
+  NetworkState,
+} from "./machine-devices.ts";
+export { networkChoiceText, parseNetworkChoice } from "./network-choice.ts";
 export { startMachine } from "./start-machine.ts";
 export { EMULATOR_VERSION } from "./state-capture.ts";
 export type { StateHeader } from "./state-format.ts";
