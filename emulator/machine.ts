@@ -79,6 +79,11 @@ export interface MachineOptions {
   packer?: StatePacker;
 }
 
+export interface ResetOptions {
+  /** What the machine is to be from now on; what is not named stays as it is. */
+  configuration?: Partial<MachineConfiguration>;
+}
+
 export interface SaveOptions {
   /** At most 4096 characters. */
   description?: string;
@@ -195,8 +200,12 @@ export interface Machine {
   pause(): Promise<void>;
   /** Goes on after `pause`. */
   resume(): Promise<void>;
-  /** Presses the reset button, in every state but `starting`. Disk requests in flight are forgotten. */
-  reset(): Promise<void>;
+  /**
+   * Presses the reset button, in every state but `starting`. Disk requests in flight are forgotten.
+   *
+   * @throws ByreError INVALID_ARGUMENT for a configuration outside its bounds; the machine is as before then.
+   */
+  reset(options?: ResetOptions): Promise<void>;
   /**
    * Pulls the plug, once what the guest has written is flushed. When the flush fails the machine is in state
    * `error` and `retry` tries again; `powerOff` in state `error` tries once more and then stops whatever

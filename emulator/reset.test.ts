@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import { type GuestLine, guestSlices, hex8, memoryDisk, startTinyGuest } from "./testing/guest-line.ts";
+import { memoryOf } from "./testing/saved-machine.ts";
 import { createScriptedDevice } from "./testing/scripted-device.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum } from "./testing/tiny-guest.ts";
 
@@ -98,4 +99,39 @@ test("text sent before a reset and not yet taken is dropped", async () => {
   await machine.reset();
   await guest.booted();
   expect(await guest.ask("Enew\n")).toBe("new");
+});
+
+test("a reset can bring another configuration, with the same disk, and keeps it through later resets", async () => {
+  const { guest, machine } = await boot();
+  expect(await guest.ask(`w${SECTOR}03`)).toBe("=00000050");
+  for (const memoryMiB of [24, 32]) {
+    await machine.reset({ configuration: { memoryMiB, acpi: false } });
+    await guest.booted();
+    expect(machine.configuration).toMatchObject({ memoryMiB, acpi: false, vgaMemoryMiB: 1 });
+    expect(memoryOf(machine).byteLength).toBe(memoryMiB * 1024 * 1024);
+    expect(await guest.ask(`r${SECTOR}`)).toBe(filled(3));
+    await machine.reset();
+    await guest.booted();
+    expect(machine.configuration.memoryMiB).toBe(memoryMiB);
+  }
+});
+
+test("a reset switches a machine on with another configuration", async () => {
+  const { guest, machine } = await boot();
+  await machine.powerOff();
+  await machine.reset({ configuration: { memoryMiB: 24 } });
+  await guest.booted();
+  expect(machine.configuration.memoryMiB).toBe(24);
+});
+
+test("a reset to a configuration that cannot be leaves the machine as it was", async () => {
+  const { guest, machine, device } = await boot();
+  device.hold("read");
+  expect(await guest.ask(`g${SECTOR}`)).toBe("=00000000");
+  await expect(machine.reset({ configuration: { memoryMiB: 4096 } })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+  });
+  expect(machine.configuration.memoryMiB).toBe(16);
+  device.release("read");
+  expect(await guest.ask("Estill here\n")).toBe("still here");
 });

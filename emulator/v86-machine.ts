@@ -1,5 +1,6 @@
 import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
 import { createChangeNotifier } from "./change-notifier.ts";
+import { checkConfiguration, sameConfiguration } from "./configuration.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
 import { createGuestClock } from "./guest-clock.ts";
 import { guestCrash } from "./guest-crash.ts";
@@ -12,6 +13,7 @@ import type {
   MachineError,
   MachineState,
   MachineStats,
+  ResetOptions,
   SaveOptions,
   SnapshotChange,
   SnapshotDescription,
@@ -49,6 +51,7 @@ export class V86Machine implements Machine {
   readonly keyboard: Keyboard;
 
   private parts: EmulatorParts;
+  private readonly buildParts: V86MachineOptions["build"];
   private readonly drives: MachineDrives;
   private readonly states: SavedStates;
   /** Saves and loads have a line of their own: the other goes on while a state is written. */
@@ -66,12 +69,13 @@ export class V86Machine implements Machine {
 
   constructor({ parts, drives, states, screenElement, build }: V86MachineOptions) {
     this.parts = parts;
+    this.buildParts = build;
     this.drives = drives;
     this.states = states;
     this.serial = createSerialPort();
     this.screen = createScreen(screenElement);
     this.keyboard = createKeyboard(parts.emulator);
-    this.saving = new MachineSaving(this.savable(build), states);
+    this.saving = new MachineSaving(this.savable(), states);
     this.hook(parts);
     this.attach(parts);
   }
@@ -107,18 +111,28 @@ export class V86Machine implements Machine {
     });
   }
 
-  async reset(): Promise<void> {
+  async reset({ configuration }: ResetOptions = {}): Promise<void> {
+    const wanted = { ...this.configuration, ...configuration };
+    checkConfiguration(wanted);
+    // Before anything has changed: there may not be as much memory.
+    const other = sameConfiguration(wanted, this.configuration) ? undefined : await this.build(wanted);
     // At once, so that a pause waiting for a disk that does not answer is not waited for.
     this.drives.cancel();
-    await this.inLine(async () => {
-      const wasOff = this.state === "stopped";
-      await this.stopProcessor();
-      this.drives.cancel();
-      const { cpu } = this.emulator.v86;
-      if (wasOff) cpu.reset_memory();
-      cpu.reboot_internal();
-      await this.run();
-    });
+    try {
+      await this.inLine(async () => {
+        const wasOff = this.state === "stopped";
+        await this.stopProcessor();
+        this.drives.cancel();
+        if (other) await this.adopt(other);
+        const { cpu } = this.emulator.v86;
+        if (wasOff && !other) cpu.reset_memory();
+        cpu.reboot_internal();
+        await this.run();
+      });
+    } catch (error) {
+      if (other !== this.parts) await other?.destroy();
+      throw error;
+    }
   }
 
   async powerOff(): Promise<void> {
@@ -227,8 +241,22 @@ export class V86Machine implements Machine {
     this.keyboard.attach(emulator);
   }
 
+  /** Sets up another emulator. It listens to its guest, and is not the machine's own before `adopt`. */
+  private async build(configuration: MachineConfiguration): Promise<EmulatorParts> {
+    const parts = await this.buildParts(configuration);
+    this.hook(parts);
+    return parts;
+  }
+
+  /** Takes another emulator in the place of the present one, which is freed. */
+  private async adopt(parts: EmulatorParts): Promise<void> {
+    const before = this.parts;
+    this.attach(parts);
+    await before.destroy();
+  }
+
   /** What saving and loading need of this machine. */
-  private savable(build: V86MachineOptions["build"]): SavableMachine {
+  private savable(): SavableMachine {
     const machine = this;
     return {
       get parts() {
@@ -241,16 +269,8 @@ export class V86Machine implements Machine {
       flush: () => this.drives.flush(),
       standingStill: (work, thenStop) => this.standingStill(work, thenStop),
       replaced: (work) => this.replaced(work),
-      build: async (configuration) => {
-        const parts = await build(configuration);
-        this.hook(parts);
-        return parts;
-      },
-      adopt: async (parts) => {
-        const before = this.parts;
-        this.attach(parts);
-        await before.destroy();
-      },
+      build: (configuration) => this.build(configuration),
+      adopt: (parts) => this.adopt(parts),
       refreshDrives: () => this.drives.refresh(),
       reboot: () => this.emulator.v86.cpu.reboot_internal(),
       fail: (error, options) => this.fail(error, options),
