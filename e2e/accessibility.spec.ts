@@ -2,7 +2,7 @@ import type { Page } from "@playwright/test";
 import axe from "axe-core";
 import { expect, openLink, pick, test, waitForSerial, waitForState } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
-import { openPanel } from "./panel-steps.ts";
+import { fromMenu, openPanel } from "./panel-steps.ts";
 
 const BANNER = "tiny guest ready";
 
@@ -36,7 +36,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       await expect(page.locator(".xterm-rows")).toContainText(BANNER);
       expect(await violations(page)).toEqual([]);
 
-      await page.getByRole("button", { name: "Export", exact: true }).click();
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      await expect(page.getByRole("menu")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("Escape");
+      await fromMenu(page, "Export");
       await expect(page.getByRole("complementary", { name: "Export" })).toBeVisible();
       expect(await violations(page)).toEqual([]);
       await page.setViewportSize({ width: 320, height: 640 });

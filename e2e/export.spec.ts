@@ -5,7 +5,7 @@ import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
 import { applianceImage } from "./appliance-images.ts";
 import { ask, expect, hex, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
 import { SECTOR_BYTES } from "./images.ts";
-import { BANNER } from "./panel-steps.ts";
+import { BANNER, fromMenu } from "./panel-steps.ts";
 
 const MIB = 1024 * 1024;
 const SECTOR = 5000;
@@ -102,7 +102,7 @@ async function downloaded(page: Page, form: Locator, fileName: string): Promise<
 }
 
 async function openExport(page: Page): Promise<Locator> {
-  await page.getByRole("button", { name: "Export", exact: true }).click();
+  await fromMenu(page, "Export");
   const panel = page.getByRole("complementary", { name: "Export" });
   await expect(panel.getByRole("heading", { name: "Export" })).toBeFocused();
   return panel;
@@ -137,7 +137,7 @@ test("a running machine's whole disk becomes one small file, as the guest wrote 
   expect(overlay.length).toBeLessThan(MIB);
   expect(await ask(page, `R${hex(SECTOR)}`)).toMatch(/^=/);
   await page.keyboard.press("Escape");
-  await expect(page.getByRole("button", { name: "Export", exact: true })).toBeFocused();
+  await expect(page.getByRole("button", { name: "More", exact: true })).toBeFocused();
 });
 
 test("a machine that is not open is written straight into the chosen file", async ({

@@ -15,6 +15,12 @@ export async function openGuest(page: Page, images: ImageServer, parameters = ""
   await waitForSerial(page, BANNER);
 }
 
+/** Presses a tool of the machine page that is in its menu. */
+export async function fromMenu(page: Page, tool: string): Promise<void> {
+  await page.getByRole("button", { name: "More", exact: true }).press("Enter");
+  await page.getByRole("menuitem", { name: tool, exact: true }).press("Enter");
+}
+
 /** Opens the snapshots, and gives the panel. */
 export async function openPanel(page: Page) {
   await page.getByRole("button", { name: "Snapshots", exact: true }).click();

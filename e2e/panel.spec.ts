@@ -11,7 +11,7 @@ import {
   waitForState,
 } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
-import { BANNER, checksum, openGuest, openPanel, readSector, writeSector } from "./panel-steps.ts";
+import { BANNER, checksum, fromMenu, openGuest, openPanel, readSector, writeSector } from "./panel-steps.ts";
 import { savedGuestImage } from "./saved-images.ts";
 
 test("a snapshot is saved, restored, renamed, described and deleted in the panel", async ({
@@ -201,7 +201,7 @@ test("what fails while the panel lies over the machine is said over the panel", 
   await page.evaluate(() => {
     Element.prototype.requestFullscreen = () => Promise.reject(new TypeError("Not allowed here."));
   });
-  await page.getByRole("button", { name: "Full screen" }).click();
+  await fromMenu(page, "Full screen");
   const alert = page.getByRole("alert").filter({ hasText: "Not allowed here." });
   await alert.getByRole("button", { name: "Understood" }).click();
   await expect(alert).toHaveCount(0);

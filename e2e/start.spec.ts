@@ -15,6 +15,7 @@ import {
 } from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
 import { guestImage } from "./images.ts";
+import { fromMenu } from "./panel-steps.ts";
 
 const BANNER = "tiny guest ready";
 const LICENCE = "You may run this.\n\nYou may not sell it.";
@@ -165,17 +166,17 @@ test("an appliance says how to begin when it first runs, later only when asked",
   await expect(message.getByRole("heading", { name: "First steps" })).toBeVisible();
   await message.getByRole("button", { name: "Got it" }).click();
   await expect(message).toBeHidden();
-  await expect(button(page, "About")).toBeFocused();
+  await expect(button(page, "More")).toBeFocused();
 
   await page.reload();
   await waitForSerial(page, BANNER);
-  await button(page, "About").click();
+  await fromMenu(page, "About");
   const about = page.getByRole("complementary", { name: "About this machine" });
   await expect(about.getByRole("heading", { name: "First steps" })).toBeVisible();
   await expect(message).toBeHidden();
   await page.keyboard.press("Escape");
   await expect(about).toBeHidden();
-  await expect(button(page, "About")).toBeFocused();
+  await expect(button(page, "More")).toBeFocused();
 });
 
 test("what a machine says of itself is edited while it runs, kept, and exported with it", async ({
@@ -183,7 +184,7 @@ test("what a machine says of itself is edited while it runs, kept, and exported 
   images,
 }) => {
   await startByHand(page, images, { ...GREETED, "machine.snapshot": "gone", "our.key": "stays" });
-  await button(page, "About").click();
+  await fromMenu(page, "About");
   const panel = page.getByRole("complementary");
   await panel.getByRole("button", { name: "Edit" }).click();
   await expect(panel.getByRole("heading", { name: "Edit what this machine says" })).toBeFocused();
@@ -231,7 +232,7 @@ for (const colorScheme of ["light", "dark"] as const) {
       await expect(button(page, "Got it")).toBeVisible();
       expect(await violations(page)).toEqual([]);
       await button(page, "Got it").press("Enter");
-      await button(page, "About").press("Enter");
+      await fromMenu(page, "About");
       await expect(button(page, "Edit")).toBeVisible();
       expect(await violations(page)).toEqual([]);
       await button(page, "Edit").press("Enter");

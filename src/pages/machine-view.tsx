@@ -4,6 +4,7 @@ import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
 import { GuestScreen } from "./guest-screen.tsx";
 import { MachineNotices } from "./machine-notices.tsx";
+import { MACHINE_PANELS } from "./machine-panels.tsx";
 import { MachineProblem } from "./machine-problem.tsx";
 import { MachineStatus } from "./machine-status.tsx";
 import { MachineToolbar } from "./machine-toolbar.tsx";
@@ -16,10 +17,9 @@ import { ViewSwitch } from "./view-switch.tsx";
 
 // The terminal is as large as the rest of the page, and wanted with a machine only.
 const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
-const AboutPanel = lazy(async () => ({ default: (await import("./about-panel.tsx")).AboutPanel }));
 const Greeting = lazy(async () => ({ default: (await import("./greeting.tsx")).Greeting }));
-const ExportPanel = lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel }));
-const SnapshotPanel = lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel }));
+
+const GREETING = "greeting";
 
 /** What has the keyboard; undefined when it is the page itself. */
 export type KeyTarget = "screen" | "terminal" | undefined;
@@ -31,16 +31,13 @@ export function MachineView({ session }: { session: MachineSession }) {
   const [view, setView] = useState<"screen" | "terminal">("screen");
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
-  const [panel, setPanel] = useState<"snapshots" | "export" | "about" | "greeting" | undefined>(
-    session.greets ? "greeting" : undefined,
-  );
+  // The id of a panel, or what the appliance says when it first runs.
+  const [panel, setPanel] = useState<string | undefined>(session.greets ? GREETING : undefined);
   const snapshotsOpen = panel === "snapshots";
   const page = useRef<HTMLDivElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
-  const snapshotsButton = useRef<HTMLButtonElement>(null);
-  const aboutButton = useRef<HTMLButtonElement>(null);
-  const exportButton = useRef<HTMLButtonElement>(null);
+  const panelButtons = useRef(new Map<string, HTMLButtonElement>());
   const lastKeys = useRef<"screen" | "terminal">("screen");
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
@@ -56,33 +53,26 @@ export function MachineView({ session }: { session: MachineSession }) {
       if (session.state !== "error" && error.code !== "CANCELLED") setFailure(error.message);
     });
   };
-  const buttons = {
-    snapshots: snapshotsButton,
-    export: exportButton,
-    about: aboutButton,
-    greeting: aboutButton,
-  } as const;
-  const show = (next: typeof panel) => {
+  const show = (next: string | undefined) => {
     // Beside a panel there may be room for one of the two: the one that was in use.
     if (next) setView(lastKeys.current);
-    else (panel && buttons[panel])?.current?.focus();
+    else if (panel) (panelButtons.current.get(panel) ?? panelButtons.current.get("menu"))?.focus();
     setPanel(next);
   };
+  const panelButton = (id: string) => (button: HTMLButtonElement | null) => {
+    if (button) panelButtons.current.set(id, button);
+    else panelButtons.current.delete(id);
+  };
+  const Panel = MACHINE_PANELS.find(({ id }) => id === panel)?.Panel;
 
   return (
     <div className={styles.page} ref={page} data-fills-window>
       <MachineToolbar
         session={session}
         state={state}
-        snapshotsOpen={snapshotsOpen}
-        onSnapshots={() => show(snapshotsOpen ? undefined : "snapshots")}
-        snapshotsButton={snapshotsButton}
-        exportOpen={panel === "export"}
-        onExport={() => show(panel === "export" ? undefined : "export")}
-        exportButton={exportButton}
-        aboutOpen={panel === "about"}
-        onAbout={() => show(panel === "about" ? undefined : "about")}
-        aboutButton={aboutButton}
+        openPanel={panel}
+        onPanel={(id) => show(panel === id ? undefined : id)}
+        panelButton={panelButton}
         run={run}
         onFullScreen={async () => {
           const part = lastKeys.current === "terminal" ? terminal : screen;
@@ -115,22 +105,12 @@ export function MachineView({ session }: { session: MachineSession }) {
             </section>
           </div>
         </main>
-        {snapshotsOpen && (
+        {Panel && (
           <Suspense fallback={null}>
-            <SnapshotPanel session={session} state={state} onClose={() => show(undefined)} />
+            <Panel session={session} state={state} onClose={() => show(undefined)} run={run} />
           </Suspense>
         )}
-        {panel === "export" && (
-          <Suspense fallback={null}>
-            <ExportPanel session={session} state={state} onClose={() => show(undefined)} />
-          </Suspense>
-        )}
-        {panel === "about" && (
-          <Suspense fallback={null}>
-            <AboutPanel session={session} onClose={() => show(undefined)} />
-          </Suspense>
-        )}
-        {panel === "greeting" && (
+        {panel === GREETING && (
           <Suspense fallback={null}>
             <Greeting session={session} onClose={() => show(undefined)} />
           </Suspense>

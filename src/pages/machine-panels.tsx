@@ -1,0 +1,53 @@
+import { Download, History, Info, type LucideIcon } from "lucide-react";
+import { type ComponentType, type LazyExoticComponent, lazy } from "react";
+import type { MachineSession } from "../open/machine-session.ts";
+
+export interface MachinePanelProps {
+  session: MachineSession;
+  state: MachineSession["state"];
+  onClose: () => void;
+  /** Does something and shows what goes wrong over the machine. */
+  run: (action: () => Promise<unknown>) => void;
+}
+
+/**
+ * Where a tool of the machine page stands: `always` on the bar, on the bar of a `medium` or a `wide` window, or
+ * in the menu alone. What is not on the bar is in the menu.
+ */
+export type ToolPlace = "always" | "medium" | "wide" | "menu";
+
+/** A panel beside the machine. */
+export interface MachinePanel {
+  /** Of the panel's element too, for `aria-controls`. */
+  readonly id: string;
+  readonly label: string;
+  readonly icon: LucideIcon;
+  readonly place: ToolPlace;
+  /** Fetched when it is first opened. */
+  readonly Panel: LazyExoticComponent<ComponentType<MachinePanelProps>>;
+}
+
+/** All of them, in the order of the bar and the menu. */
+export const MACHINE_PANELS: readonly MachinePanel[] = [
+  {
+    id: "snapshots",
+    label: "Snapshots",
+    icon: History,
+    place: "always",
+    Panel: lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel })),
+  },
+  {
+    id: "export",
+    label: "Export",
+    icon: Download,
+    place: "menu",
+    Panel: lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel })),
+  },
+  {
+    id: "about",
+    label: "About",
+    icon: Info,
+    place: "menu",
+    Panel: lazy(async () => ({ default: (await import("./about-panel.tsx")).AboutPanel })),
+  },
+];
