@@ -1,10 +1,14 @@
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { startTheme } from "./library/theme.ts";
+import { openAddress } from "./open/open-address.ts";
 import { installPageApi } from "./page-api.ts";
 import "./styles/base.css";
 
 installPageApi();
+// Before anything is drawn: React shows a page that it had to load some 300 ms after it began, and a machine
+// need not wait for that.
+openAddress(location.hash.slice(1));
 await startTheme();
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no element with the id root.");

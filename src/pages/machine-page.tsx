@@ -1,9 +1,7 @@
 import { useEffect } from "react";
-import { type ByreError, toByreError } from "../../disk/index.ts";
 import { LicenceQuestion } from "../appliance/licence-question.tsx";
 import { goTo } from "../components/page-location.ts";
-import { parseMachineLink } from "../open/machine-link.ts";
-import type { OpenRequest } from "../open/open-machine.ts";
+import { openAddress, requestOf } from "../open/open-address.ts";
 import { opener } from "../open/opener.ts";
 import { useOpenState } from "../open/use-opener.ts";
 import { MachineView } from "./machine-view.tsx";
@@ -21,7 +19,9 @@ import { StrangerQuestion } from "./stranger-question.tsx";
 export function MachinePage({ location }: { location: string }) {
   const state = useOpenState();
   const asked = requestOf(location);
-  useEffect(() => openAddress(location), [location]);
+  useEffect(() => {
+    if (!openAddress(location) && opener.state().phase === "none") goTo("/", { replace: true });
+  }, [location]);
   useEffect(() => leave, []);
 
   const id = state.phase === "open" ? state.session.id : undefined;
@@ -82,29 +82,8 @@ export function MachinePage({ location }: { location: string }) {
   }
 }
 
-/** Undefined for `/run` alone: files were dropped, and no address can name them. */
-function requestOf(location: string): OpenRequest | ByreError | undefined {
-  if (location === "/run") return undefined;
-  try {
-    const link = parseMachineLink(`#${location}`, document.baseURI);
-    return link.kind === "gallery" ? undefined : link;
-  } catch (error) {
-    return toByreError(error);
-  }
-}
-
-function openAddress(location: string): void {
-  const request = requestOf(location);
-  if (request instanceof Error) return;
-  if (request) opener.open(request).catch(ignoreShown);
-  else if (opener.state().phase === "none") goTo("/", { replace: true });
-}
-
 function leave(): void {
   opener.dismiss();
   // A machine that is on goes on behind the gallery; one that is off has no reason to keep its memory.
-  if (opener.session()?.state === "stopped") opener.close().catch(ignoreShown);
+  if (opener.session()?.state === "stopped") opener.close().catch(() => {});
 }
-
-/** The opener's state holds the failure, and this page shows it. */
-function ignoreShown(): void {}
