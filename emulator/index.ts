@@ -1,4 +1,8 @@
-export { type ApplianceConfiguration, applianceConfiguration } from "./appliance-configuration.ts";
+export {
+  type ApplianceConfiguration,
+  applianceConfiguration,
+  type DisplayChoice,
+} from "./appliance-configuration.ts";
 export { preloadEmulator } from "./emulator-parts.ts";
 export {
   DEFAULT_CONFIGURATION,

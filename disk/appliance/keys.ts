@@ -7,6 +7,8 @@ export interface ReservedKey {
 
 const WHOLE_NUMBER = /^[1-9]\d{0,6}$/;
 const WEB_ADDRESS = /^https?:\/\/\S+$/;
+/** Printable characters only, and not endless; whoever uses it looks closer. */
+const NETWORK = /^(off|fetch|(wss?|wisps?):\/\/[!-~]{1,500})$/i;
 
 /** The keys that mean something to a machine or a gallery. Any other key is its author's own. */
 export const RESERVED_KEYS: Readonly<Record<string, ReservedKey>> = {
@@ -39,8 +41,14 @@ export const RESERVED_KEYS: Readonly<Record<string, ReservedKey>> = {
     form: { pattern: /^(disk|cdrom|floppy)$/, words: "disk, cdrom or floppy" },
   },
   "machine.acpi": { meaning: "ACPI", form: { pattern: /^(on|off)$/, words: "on or off" } },
-  "machine.network": { meaning: "the network it is given" },
-  "machine.display": { meaning: "the display it is given" },
+  "machine.network": {
+    meaning: "the network it asks for",
+    form: { pattern: NETWORK, words: "off, fetch, or the ws, wss, wisp or wisps address of a relay" },
+  },
+  "machine.display": {
+    meaning: "what of it is shown",
+    form: { pattern: /^(screen|terminal|both)$/, words: "screen, terminal or both" },
+  },
   "machine.snapshot": { meaning: "the saved state to start from" },
   "boot.prefetch": {
     meaning: "the clusters that a boot touches, in order",

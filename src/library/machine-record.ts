@@ -1,10 +1,16 @@
 import type { FileIdentity } from "../../disk/index.ts";
-import type { MachineConfiguration } from "../../emulator/index.ts";
+import type { DisplayChoice, MachineConfiguration, NetworkChoice } from "../../emulator/index.ts";
 
 /** Where the bytes of a base come from. An imported file never changes; an address may. */
-export type BaseSource =
-  | { readonly kind: "url"; readonly url: string }
-  | { readonly kind: "import"; readonly fileId: string };
+export type BaseSource = { readonly kind: "url"; readonly url: string } | ImportSource;
+
+/** A file that was copied into this browser, or is being copied. */
+export interface ImportSource {
+  readonly kind: "import";
+  readonly fileId: string;
+  /** When the person's file was last changed, to know it again while the copy is not whole. Undefined for what the page made. */
+  readonly lastModifiedMs?: number;
+}
 
 /** One file of the chain below a machine's overlay, pinned: nothing else is ever put in its place. */
 export interface PinnedFile {
@@ -12,6 +18,8 @@ export interface PinnedFile {
   readonly name: string;
   readonly source: BaseSource;
   readonly identity: FileIdentity;
+  /** Default: qcow2. */
+  readonly format?: "raw";
   /** The internal snapshot that the image above it is over; undefined for its disk as it is. */
   readonly snapshot?: string | undefined;
 }
@@ -36,6 +44,25 @@ export interface BaseSnapshot {
   readonly diskOnly?: boolean;
 }
 
+/** What is in a machine's drives beside its own disk, pinned as its base is. */
+export interface RecordDrives {
+  /** A second disk: a base of its own, and an overlay with what the guest wrote to it. */
+  readonly hdb?: {
+    readonly base: PinnedFile;
+    readonly behindBase: readonly PinnedFile[];
+    readonly overlayFileId: string;
+  };
+  /** Raw images. */
+  readonly cdrom?: PinnedFile;
+  readonly floppy?: PinnedFile;
+}
+
+/** What a person chose in the place of what the appliance asks for. What is undefined is as the appliance has it. */
+export interface MachineSettings extends Partial<Readonly<MachineConfiguration>> {
+  readonly network?: NetworkChoice;
+  readonly display?: DisplayChoice;
+}
+
 /** A machine that the browser keeps: a base, and an overlay with all that the guest wrote. */
 export interface MachineRecord {
   readonly id: string;
@@ -47,7 +74,19 @@ export interface MachineRecord {
   readonly base: PinnedFile;
   readonly behindBase: readonly PinnedFile[];
   readonly overlayFileId: string;
+  /** The base is this medium, and the overlay a disk of the machine's own with nothing behind it. Undefined: the base is its disk. */
+  readonly bootsFrom?: "cdrom" | "floppy" | undefined;
+  /** The person stopped the copying of its files into this browser; they are read from where they are. */
+  readonly importPaused?: boolean | undefined;
+  /** What the appliance asks for, or the saved state that the machine was made on. */
   readonly configuration: Partial<MachineConfiguration>;
+  /** What the appliance asks to be shown. Default: both. */
+  readonly display?: DisplayChoice | undefined;
+  /** The network that the image or the link names. It is off until the person chooses it in the settings. */
+  readonly offeredNetwork?: NetworkChoice | undefined;
+  /** Takes effect with the next start; the network at once. */
+  readonly settings?: MachineSettings | undefined;
+  readonly drives?: RecordDrives | undefined;
   /** The base is taken as it is in this snapshot. */
   readonly baseSnapshot?: BaseSnapshot | undefined;
   /** Where to go on: the machine was suspended, or made from a saved state. */
@@ -75,7 +114,7 @@ export function machineName(text: string): string {
 
 /** A name for a machine made from `fileName`, unlike all in `taken`. */
 export function nameForMachine(fileName: string, taken: readonly string[]): string {
-  const base = machineName(fileName.replace(/\.(qcow2?|img|raw)$/i, "")) || "Machine";
+  const base = machineName(fileName.replace(/\.(qcow2?|img|raw|iso|ima|vfd|flp)$/i, "")) || "Machine";
   if (!taken.includes(base)) return base;
   for (let number = 2; ; number++) {
     const name = `${base} ${number}`;
@@ -84,14 +123,14 @@ export function nameForMachine(fileName: string, taken: readonly string[]): stri
 }
 
 /**
- * Files in the block store that a machine needs: its overlay, which is its alone, and imported files, which machines
+ * Files in the block store that a machine needs: its overlays, which are its alone, and imported files, which machines
  * made of its saved states need too.
  */
-export function ownFileIds(record: MachineRecord): string[] {
-  const imported = [record.base, ...record.behindBase].flatMap(({ source }) =>
-    source.kind === "import" ? [source.fileId] : [],
-  );
-  return [record.overlayFileId, ...imported];
+export function ownFileIds({ base, behindBase, overlayFileId, drives = {} }: MachineRecord): string[] {
+  const { hdb, cdrom, floppy } = drives;
+  const pins = [base, ...behindBase, ...(hdb ? [hdb.base, ...hdb.behindBase] : []), cdrom, floppy];
+  const imported = pins.flatMap((pin) => (pin?.source.kind === "import" ? [pin.source.fileId] : []));
+  return [overlayFileId, ...(hdb ? [hdb.overlayFileId] : []), ...imported];
 }
 
 /**

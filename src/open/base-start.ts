@@ -6,16 +6,26 @@ import {
   openQcow2,
   type Qcow2Device,
 } from "../../disk/index.ts";
-import { applianceConfiguration, type MachineConfiguration, readStateHeader } from "../../emulator/index.ts";
+import {
+  applianceConfiguration,
+  type DisplayChoice,
+  type MachineConfiguration,
+  type NetworkChoice,
+  readStateHeader,
+} from "../../emulator/index.ts";
 import type { BaseSnapshot } from "../library/machine-record.ts";
 import { nameAtSnapshot } from "./snapshot-file-name.ts";
 
 /** What is asked of a new machine's start. */
 export interface StartWish {
+  /** The base is a raw image, which says nothing of itself. */
+  readonly raw?: boolean | undefined;
   /** Id or name of a snapshot of the base. Undefined: what the base says itself. */
   readonly snapshot?: string | undefined;
   /** Memory that a link asks for. */
   readonly memoryMiB?: number | undefined;
+  /** Network that a link offers; it goes before the image's. */
+  readonly network?: NetworkChoice | undefined;
   /** The snapshot's disk is booted and its state left alone. */
   readonly diskOnly?: boolean | undefined;
   /** Called with what the base says before anything is made on it; rejects to make nothing. */
@@ -30,12 +40,17 @@ export interface BaseStart {
   readonly applianceName: string | undefined;
   /** What an overlay over it calls it. */
   readonly backingName: string;
+  readonly backingFormat: "qcow2" | "raw";
   /** Virtual size of the base there, in bytes. */
   readonly sizeBytes: number;
   /** It goes on from a saved state instead of booting. */
   readonly startsAtOnce: boolean;
   /** Of the state; else what the image asks for, and before that the link. */
   readonly configuration: Partial<MachineConfiguration>;
+  /** What the image asks to be shown. */
+  readonly display: DisplayChoice | undefined;
+  /** The network that link or image asks for: an offer to the person. Undefined: none. */
+  readonly network: NetworkChoice | undefined;
   /** What an overlay says of itself: what the base does, but for where that starts and what it reads then. */
   readonly metadata: ReadonlyMap<string, string>;
   /** What was asked for and is not done, in words. */
@@ -55,6 +70,7 @@ const NOT_FOR_OVERLAYS = ["machine.snapshot", "boot.prefetch"];
  * @throws ByreError SNAPSHOT_NOT_FOUND for a snapshot that a link names; what opening the image meets.
  */
 export async function lookForStart(base: BlockFile, wish: StartWish): Promise<BaseStart> {
+  if (wish.raw) return rawStart(base, wish);
   const image = await openQcow2(lent(base), { writable: false, backing: "none" });
   try {
     const said = metadataIn(image);
@@ -64,9 +80,12 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
       snapshot: undefined,
       applianceName: said.get("appliance.name"),
       backingName: base.name,
+      backingFormat: "qcow2" as const,
       sizeBytes: image.sizeBytes,
       startsAtOnce: false,
       configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
+      display: asks.display,
+      network: offered(wish.network ?? asks.network),
       metadata: new Map([...said].filter(([key]) => !NOT_FOR_OVERLAYS.includes(key))),
       notes: asks.notes,
     };
@@ -97,6 +116,28 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
   } finally {
     await image.close();
   }
+}
+
+/** A raw image is a disk and nothing besides. */
+function rawStart({ name, sizeBytes }: BlockFile, { memoryMiB }: StartWish): BaseStart {
+  return {
+    snapshot: undefined,
+    applianceName: undefined,
+    backingName: name,
+    backingFormat: "raw",
+    sizeBytes,
+    startsAtOnce: false,
+    configuration: memoryMiB === undefined ? {} : { memoryMiB },
+    display: undefined,
+    network: undefined,
+    metadata: new Map(),
+    notes: [],
+  };
+}
+
+/** To have none is nothing to be asked about. */
+function offered(network: NetworkChoice | undefined): NetworkChoice | undefined {
+  return network?.kind === "off" ? undefined : network;
 }
 
 /** What the image says of itself. What it says badly is no reason not to run it. */

@@ -3,6 +3,8 @@ import type { Machine } from "../../emulator/index.ts";
 import { readImageMetadata, writeImageMetadata } from "../appliance/image-metadata.ts";
 import { library } from "../library/library.ts";
 import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine-record.ts";
+import type { ApplianceWishes } from "../settings/machine-settings.ts";
+import { SessionSettings } from "../settings/session-settings.ts";
 import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort } from "./export-disk.ts";
 import type { MachineDisk } from "./machine-disk.ts";
 import type { MachineLock } from "./machine-lock.ts";
@@ -20,6 +22,8 @@ export interface SessionParts {
   readonly pins: readonly PinnedFile[];
   /** The snapshot of the base that the overlay is over. */
   readonly baseSnapshot: BaseSnapshot | undefined;
+  /** What the appliance asks for. */
+  readonly wishes: ApplianceWishes;
   readonly lock: MachineLock | undefined;
   /** Undefined for a machine that is thrown away. */
   readonly mark: RunMark | undefined;
@@ -34,6 +38,9 @@ export function createSession(parts: SessionParts): MachineSession {
   const changed = () => {
     for (const listener of listeners) listener();
   };
+  const settings = new SessionSettings(parts, changed);
+  // A reset boots, and what was chosen takes effect with every boot.
+  const boot = () => machine.reset({ configuration: settings.configuration });
   const states = new SessionStates(parts, changed);
   const endFollowing = [machine.onChange(changed), mark?.follow(machine) ?? (() => {})];
   let closing: Promise<void> | undefined;
@@ -102,7 +109,7 @@ export function createSession(parts: SessionParts): MachineSession {
     },
     pause: () => machine.pause(),
     resume: () => (mark?.suspended ? states.goOnSuspended(mark.suspended) : machine.resume()),
-    reset: () => (mark?.suspended ? mark.starting(undefined, () => machine.reset()) : machine.reset()),
+    reset: () => (mark?.suspended ? mark.starting(undefined, boot) : boot()),
     powerOff: () => machine.powerOff(),
     async retry() {
       await machine.retry();
@@ -137,6 +144,10 @@ export function createSession(parts: SessionParts): MachineSession {
         await writeImageMetadata(disk.device, metadata);
         changed();
       }),
+    get settings() {
+      return settings.view;
+    },
+    setSettings: (chosen) => settings.set(chosen),
     get greets() {
       return greets;
     },

@@ -1,5 +1,4 @@
 import { ByreError } from "../../disk/index.ts";
-import type { MachineConfiguration } from "../../emulator/index.ts";
 import { deleteFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import {
@@ -10,8 +9,9 @@ import {
   newId,
   type PinnedFile,
 } from "../library/machine-record.ts";
+import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
-import type { StartWish } from "./base-start.ts";
+import type { BaseStart, StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
 import { importFiles } from "./import-files.ts";
 import {
@@ -29,7 +29,8 @@ export interface OpenedDisk {
   readonly name: string;
   /** The files of the base, from the top down. */
   readonly pins: readonly PinnedFile[];
-  readonly configuration: Partial<MachineConfiguration>;
+  /** What the appliance asks for. */
+  readonly wishes: ApplianceWishes;
   /** The snapshot of the base that the overlay is over. */
   readonly baseSnapshot: BaseSnapshot | undefined;
   /** What was asked for and is not done, in words. */
@@ -58,13 +59,13 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
       await disk.device.close();
       lock.release();
     };
-    const { name, configuration, baseSnapshot } = current;
+    const { name, baseSnapshot, configuration, display, offeredNetwork } = current;
     const pins = pinsOf(current);
     return {
       disk,
       name,
       pins,
-      configuration,
+      wishes: { configuration, display, offeredNetwork },
       baseSnapshot,
       notes: [],
       record: current,
@@ -122,7 +123,8 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
     const [base, ...behindBase] = pins;
     if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
     const now = Date.now();
-    const { snapshot: baseSnapshot, configuration, notes } = disk.start;
+    const { snapshot: baseSnapshot, notes } = disk.start;
+    const wishes = wishesOf(disk.start);
     const record: MachineRecord = {
       id,
       name,
@@ -131,7 +133,7 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
       base,
       behindBase,
       overlayFileId: disk.overlay.fileId,
-      configuration,
+      ...wishes,
       baseSnapshot,
     };
     const discard = async () => {
@@ -139,7 +141,7 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
       await deleteFiles([disk.overlay.fileId]);
       lock.release();
     };
-    return { disk, name, pins, configuration, baseSnapshot, notes, record, lock, isNew: true, discard };
+    return { disk, name, pins, wishes, baseSnapshot, notes, record, lock, isNew: true, discard };
   } catch (error) {
     lock.release();
     throw error;
@@ -158,12 +160,12 @@ export async function makeThrowAway(
     wish,
   );
   const { name } = disk;
-  const { snapshot: baseSnapshot, configuration, notes } = disk.start;
+  const { snapshot: baseSnapshot, notes } = disk.start;
   return {
     disk,
     name,
     pins: chain.pinned(),
-    configuration,
+    wishes: wishesOf(disk.start),
     baseSnapshot,
     notes,
     record: undefined,
@@ -171,4 +173,8 @@ export async function makeThrowAway(
     isNew: true,
     discard: () => disk.device.close(),
   };
+}
+
+function wishesOf({ configuration, display, network: offeredNetwork }: BaseStart): ApplianceWishes {
+  return { configuration, display, offeredNetwork };
 }

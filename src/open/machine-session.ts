@@ -8,7 +8,8 @@ import type {
   SnapshotDescription,
 } from "../../emulator/index.ts";
 import type { ImageMetadata } from "../appliance/image-metadata.ts";
-import type { AutosaveMinutes } from "../library/machine-record.ts";
+import type { AutosaveMinutes, MachineSettings } from "../library/machine-record.ts";
+import type { SettingsView } from "../settings/session-settings.ts";
 import type { ExportOptions, ExportTarget } from "./export-disk.ts";
 
 /** Counted since the machine was opened. */
@@ -80,7 +81,7 @@ export interface MachineSession {
   pause(): Promise<void>;
   /** Goes on after `pause`, and after `suspend`. */
   resume(): Promise<void>;
-  /** After `suspend` too: boots the disk; what was suspended is not gone on with. */
+  /** Boots the disk, with what is set; after `suspend` too: what was suspended is not gone on with. */
   reset(): Promise<void>;
   powerOff(): Promise<void>;
   /** After an I/O error: makes the failed requests again and goes on. */
@@ -147,6 +148,15 @@ export interface MachineSession {
    * @throws ByreError METADATA_INVALID, METADATA_TOO_LARGE; what writing meets. The image is as before then.
    */
   setAbout(metadata: Metadata): Promise<void>;
+  /** What the machine is set to, and what it runs with. */
+  readonly settings: SettingsView;
+  /**
+   * What the person wants in the place of what the appliance has: the whole of it, what is left out is as the appliance
+   * has it. The network changes at once, the rest with the next start or `reset`.
+   *
+   * @throws ByreError INVALID_ARGUMENT for what cannot be, STORAGE; nothing has changed then.
+   */
+  setSettings(chosen: MachineSettings): Promise<void>;
   /** Whether what the appliance says when it first runs is still to be shown. */
   readonly greets: boolean;
   /** It was shown. */

@@ -16,11 +16,11 @@ import type { WorkHooks } from "./state-work.ts";
  * @throws ByreError SNAPSHOT_NOT_FOUND, CANCELLED, QUOTA_EXCEEDED, what copying meets. Nothing is kept then.
  */
 export async function machineFromSnapshot(
-  parts: Pick<SessionParts, "record" | "name" | "machine" | "disk" | "pins" | "baseSnapshot">,
+  parts: Pick<SessionParts, "record" | "name" | "machine" | "disk" | "pins" | "baseSnapshot" | "wishes">,
   snapshotId: string,
   hooks: WorkHooks,
 ): Promise<string> {
-  const { record, disk, pins, baseSnapshot } = parts;
+  const { record, disk, pins, baseSnapshot, wishes } = parts;
   const from = disk.device;
   const snapshot = from.snapshots.find(({ id }) => id === snapshotId);
   const [base, ...behindBase] = pins;
@@ -48,6 +48,8 @@ export async function machineFromSnapshot(
       } finally {
         await to.close();
       }
+      // As they are by now: they change while the machine is on.
+      const settings = record && (await library.get(record.id))?.settings;
       const now = Date.now();
       const made: MachineRecord = {
         id: newId(),
@@ -57,7 +59,8 @@ export async function machineFromSnapshot(
         base,
         behindBase,
         overlayFileId: fileId,
-        configuration: record?.configuration ?? {},
+        ...wishes,
+        settings,
         autosaveMinutes: record?.autosaveMinutes,
         baseSnapshot,
         greeted: true,

@@ -3,6 +3,7 @@ import { type Machine, type StartFrom, startMachine } from "../../emulator/index
 import { whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
+import { configurationOf, settingsOf } from "../settings/machine-settings.ts";
 import { linkedChain, type RemoteOptions } from "./base-chain.ts";
 import type { StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
@@ -85,9 +86,10 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
     if (options.signal.aborted) throw cancelled();
     const screenElement = document.createElement("div");
     const startFrom = startFromOf(plan, disk.device, options);
+    const settings = settingsOf(opened.wishes, record?.settings);
     const start = () =>
       startMachine({
-        configuration: opened.configuration,
+        configuration: configurationOf(settings),
         disks: { hda: disk.device },
         firmware,
         wasm,
@@ -110,6 +112,7 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
       disk,
       pins,
       baseSnapshot,
+      wishes: opened.wishes,
       lock,
       mark,
       screenElement,
