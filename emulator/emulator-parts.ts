@@ -1,5 +1,6 @@
 import { ByreError } from "../disk/index.ts";
 import { BOOT_ORDER } from "./configuration.ts";
+import { mendDeviceStates } from "./device-mending.ts";
 import { collectPanics, type PanicLog } from "./guest-crash.ts";
 import { overrideIde } from "./ide-overrides.ts";
 import type { MachineConfiguration, MachineFirmware } from "./machine.ts";
@@ -56,8 +57,10 @@ export async function buildEmulator(
     const { ide } = emulator.v86.cpu.devices;
     if (ide?.secondary) overrideIde(ide.secondary.master);
     silenceSoundErrors(emulator);
+    mendDeviceStates(emulator.v86.cpu);
     // Not before it is the one that runs.
     emulator.keyboard_set_enabled(false);
+    emulator.mouse_set_enabled(false);
   } catch (error) {
     await destroy();
     throw error;
@@ -93,6 +96,9 @@ async function loadEmulator(
       ...(drives.floppy && { fda: { buffer: drives.floppy.image } }),
       // Text is drawn on the canvas with the guest's own font, so that one canvas is the whole screen.
       ...(container && { screen: { container, use_graphical_text: true } }),
+      // The way out for files.
+      uart1: true,
+      mac_address_translation: true,
       disable_speaker: !container,
       disable_mouse: !container,
       async wasm_fn(imports: V86WasmImports) {

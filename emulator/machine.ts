@@ -1,4 +1,5 @@
 import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Device, Qcow2Snapshot } from "../disk/index.ts";
+import type { MachineOutput, MachinePointer, MachineSound } from "./machine-devices.ts";
 import type { StatePacker } from "./state-packer.ts";
 
 /**
@@ -193,6 +194,9 @@ export interface Machine {
   readonly serial: MachineSerial;
   readonly screen: MachineScreen;
   readonly keyboard: MachineKeyboard;
+  readonly pointer: MachinePointer;
+  readonly sound: MachineSound;
+  readonly output: MachineOutput;
   /** A load may change it: a saved state brings its own. */
   readonly configuration: Readonly<MachineConfiguration>;
 

@@ -1,3 +1,4 @@
+import { resetNetworkCard, resetPointer, resetUart } from "./device-mending.ts";
 import { IdeDisk } from "./ide-disk.ts";
 import type { V86Cpu, V86IdeChannel } from "./v86-internals.ts";
 
@@ -8,9 +9,6 @@ const IOAPIC_BYTES = 208;
 
 /** Device Control: interrupts off, as the register is before the firmware writes it. */
 const NO_INTERRUPTS = 2;
-
-/** UART line status: nothing received, everything sent. */
-const LINE_IDLE = 0x60;
 
 /**
  * Makes a reset of the machine reach the devices that v86 leaves as they were. v86 resets the processor, the
@@ -30,7 +28,10 @@ export function resetWholePlatform(cpu: V86Cpu, onReset: () => void): void {
     for (const channel of [cpu.devices.ide?.primary, cpu.devices.ide?.secondary]) {
       if (channel) resetIdeChannel(cpu, channel);
     }
-    resetUart(cpu);
+    resetUart(cpu.devices.uart0);
+    resetUart(cpu.devices.uart1);
+    resetNetworkCard(cpu.devices.net);
+    resetPointer(cpu);
     if (cpu.devices.acpi) {
       Object.assign(cpu.devices.acpi, { status: 1, pm1_status: 0, pm1_enable: 0 });
       cpu.devices.acpi.gpe.fill(0);
@@ -65,11 +66,4 @@ function resetIdeChannel(cpu: V86Cpu, channel: V86IdeChannel): void {
   channel.device_control_reg = NO_INTERRUPTS;
   channel.dma_status = 0;
   channel.dma_command = 0;
-}
-
-function resetUart(cpu: V86Cpu): void {
-  const uart = cpu.devices.uart0;
-  uart.input.length = 0;
-  Object.assign(uart, { ier: 0, line_control: 0, fifo_control: 0, modem_control: 0, lsr: LINE_IDLE });
-  uart.CheckInterrupt();
 }

@@ -50,6 +50,35 @@ export interface V86Uart {
   lsr: number;
   data_received(byte: number): void;
   CheckInterrupt(): void;
+  set_state(state: unknown): void;
+}
+
+/** The network card. */
+export interface V86Ne2k {
+  cr: number;
+  imr: number;
+  isr: number;
+  rcnt: number;
+  mac: Uint8Array;
+  memory: Uint8Array;
+  /** The address that the guest knows, when it is not `mac`. */
+  mac_address_in_state: Uint8Array | null;
+  update_irq(): void;
+  get_state(): unknown[];
+  set_state(state: unknown): void;
+}
+
+/** The mouse that takes positions. */
+export interface V86VmwareMouse {
+  enabled: boolean;
+  absolute: boolean;
+  queue: number[];
+  bus: V86Bus;
+}
+
+/** One end of the way between devices and page. */
+export interface V86Bus {
+  send(event: string, value?: unknown): void;
 }
 
 export interface V86Acpi {
@@ -63,6 +92,9 @@ export interface V86Cpu {
   devices: {
     ide?: { primary?: V86IdeChannel; secondary?: V86IdeChannel };
     uart0: V86Uart;
+    uart1: V86Uart;
+    net: V86Ne2k;
+    vmware: V86VmwareMouse;
     acpi?: V86Acpi;
     fdc: { drives: { get_buffer(): Uint8Array | null }[] };
     vga: { graphical_mode: boolean; screen_fill_buffer(): void };
@@ -111,7 +143,10 @@ export interface V86WasmImports {
 export interface V86Emulator {
   v86: { cpu: V86Cpu };
   screen_adapter: V86ScreenAdapter;
-  speaker_adapter?: { audio_context?: { resume(): Promise<void> } | null };
+  speaker_adapter?: { audio_context?: AudioContext | null; mixer?: { node_merger: AudioNode } };
+  mouse_adapter?: { bus: V86Bus };
+  /** Whether the guest's mouse driver takes positions. */
+  absolute_pointer_enabled: boolean;
   keyboard_adapter: { emu_enabled: boolean };
   add_listener(event: string, listener: (value: never) => void): void;
   run(): Promise<void>;
@@ -147,6 +182,10 @@ export function checkInternals(emulator: V86Emulator): void {
     "cpu.device_lower_irq": cpu.device_lower_irq,
     "cpu.io.register_write": cpu.io?.register_write,
     "uart0.data_received": cpu.devices?.uart0?.data_received,
+    "uart1.set_state": cpu.devices?.uart1?.set_state,
+    "net.update_irq": cpu.devices?.net?.update_irq,
+    "net.set_state": cpu.devices?.net?.set_state,
+    "vmware.bus.send": cpu.devices?.vmware?.bus?.send,
     "ide.create_identify_packet": ide?.create_identify_packet,
     "ide.set_disk_buffer": ide?.set_disk_buffer,
     "ide.set_cdrom": ide?.set_cdrom,

@@ -4,8 +4,8 @@ import { checkConfiguration, sameConfiguration } from "./configuration.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
 import { createGuestClock } from "./guest-clock.ts";
 import { guestCrash } from "./guest-crash.ts";
+import { createGuestDevices, type GuestDevices } from "./guest-devices.ts";
 import { hookGuest } from "./guest-hooks.ts";
-import { createKeyboard, type Keyboard } from "./keyboard.ts";
 import type {
   LoadOptions,
   Machine,
@@ -22,8 +22,6 @@ import type {
 import type { MachineDrives } from "./machine-drives.ts";
 import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
 import type { SavedStates } from "./saved-states.ts";
-import { createScreen, type Screen } from "./screen.ts";
-import { createSerialPort, type SerialPort } from "./serial-port.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
 /** Where the machine is to be once nothing stands in the way; `retry` goes on towards it. */
@@ -46,10 +44,14 @@ export interface V86MachineOptions {
  * that the outside holds stays what it is.
  */
 export class V86Machine implements Machine {
-  readonly serial: SerialPort;
-  readonly screen: Screen;
-  readonly keyboard: Keyboard;
+  readonly serial: GuestDevices["serial"];
+  readonly screen: GuestDevices["screen"];
+  readonly keyboard: GuestDevices["keyboard"];
+  readonly pointer: GuestDevices["pointer"];
+  readonly sound: GuestDevices["sound"];
+  readonly output: GuestDevices["output"];
 
+  private readonly devices: GuestDevices;
   private parts: EmulatorParts;
   private readonly buildParts: V86MachineOptions["build"];
   private readonly drives: MachineDrives;
@@ -72,9 +74,15 @@ export class V86Machine implements Machine {
     this.buildParts = build;
     this.drives = drives;
     this.states = states;
-    this.serial = createSerialPort();
-    this.screen = createScreen(screenElement);
-    this.keyboard = createKeyboard(parts.emulator);
+    this.devices = createGuestDevices(parts, screenElement);
+    ({
+      serial: this.serial,
+      screen: this.screen,
+      keyboard: this.keyboard,
+      pointer: this.pointer,
+      sound: this.sound,
+      output: this.output,
+    } = this.devices);
     this.saving = new MachineSaving(this.savable(), states);
     this.hook(parts);
     this.attach(parts);
@@ -229,16 +237,13 @@ export class V86Machine implements Machine {
 
   /** Gives what the outside holds to an emulator. */
   private attach(parts: EmulatorParts): void {
-    const { emulator, container } = parts;
     this.parts = parts;
     this.drives.attach(parts);
     this.drives.listen({
       onFailure: (error) => this.fail(error),
       onCrash: (error) => this.fail(guestCrash(error, parts.panics), { deadly: true }),
     });
-    this.serial.attach(emulator);
-    this.screen.attach(emulator, container);
-    this.keyboard.attach(emulator);
+    this.devices.attach(parts);
   }
 
   /** Sets up another emulator. It listens to its guest, and is not the machine's own before `adopt`. */
@@ -404,6 +409,7 @@ export class V86Machine implements Machine {
   private async destroy(): Promise<void> {
     this.drives.cancel();
     await this.saving.close();
+    this.devices.close();
     await this.parts.destroy();
     if (this.state !== "stopped") this.change("stopped");
   }
