@@ -256,7 +256,7 @@ test("a file that does not fit into the browser says so and leaves nothing", asy
 test("a link that makes no sense says what is wrong with it", async ({ page }) => {
   await page.goto("/#/run?image=javascript:alert(1)");
   await expect(page.getByRole("alert")).toContainText(
-    "javascript:alert(1) is not an address an image can come from",
+    "The image cannot come from javascript:alert(1): it is not an address of a file",
   );
   await page.goto("/#/machine/000000000000000000000000");
   await expect(page.getByRole("alert")).toContainText("This browser has no such machine");

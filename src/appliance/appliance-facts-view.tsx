@@ -20,11 +20,13 @@ export interface ApplianceFactsViewProps {
   startsAtOnce: boolean;
   /** The image that it is built on, by the name it states. */
   backingName?: string | undefined;
+  /** Further rows: `Fact`s. */
+  children?: ReactNode;
 }
 
 /** What an appliance is, before anything of it runs: where from, how large, under which licence. */
 export function ApplianceFactsView(props: ApplianceFactsViewProps) {
-  const { description, origin, fileBytes, diskBytes, startsAtOnce, backingName } = props;
+  const { description, origin, fileBytes, diskBytes, startsAtOnce, backingName, children } = props;
   const { summary, vendor, version, licence, homepage, memoryMiB, snapshot } = description;
   const fetched =
     origin.kind === "url" ? `at most ${size(fileBytes)}; only what is used is fetched` : size(fileBytes);
@@ -58,6 +60,7 @@ export function ApplianceFactsView(props: ApplianceFactsViewProps) {
           </Fact>
         )}
         {backingName && <Fact name="Built on">{backingName}, from the same place</Fact>}
+        {children}
       </dl>
     </>
   );
@@ -73,7 +76,8 @@ export function ApplianceTitle({ icon, name }: { icon: ApplianceDescription["ico
   );
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
+/** One row of such a list. */
+export function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
     <div className={styles.fact}>
       <dt className={styles.term}>{name}</dt>
@@ -84,8 +88,8 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
-/** The site first: it is what a person can judge. */
-function Address({ url }: { url: string }) {
+/** An address, the site first: it is what a person can judge. */
+export function Address({ url }: { url: string }) {
   const { host, href } = new URL(url);
   return (
     <>

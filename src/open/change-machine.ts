@@ -5,6 +5,7 @@ import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
 import { linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import { makeStoredDisk, pinsOf } from "./machine-disk.ts";
 import { lockMachine } from "./machine-lock.ts";
+import { remakeDrives } from "./record-drives.ts";
 
 /**
  * The record of a machine.
@@ -36,17 +37,21 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
           : pinnedChain(pinsOf(record), options);
       const disk = await makeStoredDisk(chain, () => record.name, { snapshot: record.baseSnapshot?.name });
       await disk.device.close();
+      const drives = record.drives && (await remakeDrives(record.drives, options));
+      await drives?.made.close();
       const [base = record.base, ...behindBase] = chain.pinned();
       await library.update(id, {
         overlayFileId: disk.overlay.fileId,
         base,
         behindBase,
         baseSnapshot: disk.start.snapshot,
+        drives: drives?.record,
         suspended: undefined,
         openedAt: undefined,
         startedFrom: undefined,
       });
-      await deleteFiles([record.overlayFileId]);
+      const replaced = drives?.made.record?.hdb && record.drives?.hdb;
+      await deleteFiles([record.overlayFileId, ...(replaced ? [replaced.overlayFileId] : [])]);
     });
   } finally {
     lock.release();

@@ -9,6 +9,7 @@ import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort 
 import type { MachineDisk } from "./machine-disk.ts";
 import type { MachineLock } from "./machine-lock.ts";
 import type { MachineSession } from "./machine-session.ts";
+import type { OpenDrives } from "./record-drives.ts";
 import type { RunMark } from "./run-mark.ts";
 import { SessionStates } from "./session-states.ts";
 
@@ -18,6 +19,8 @@ export interface SessionParts {
   readonly notes: readonly string[];
   readonly machine: Machine;
   readonly disk: MachineDisk;
+  /** What is in the other drives. */
+  readonly drives: OpenDrives;
   /** The files of the base, from the top down. */
   readonly pins: readonly PinnedFile[];
   /** The snapshot of the base that the overlay is over. */
@@ -32,8 +35,9 @@ export interface SessionParts {
 
 /** Puts a started machine and its disk together. The session owns both from now on, and the lock. */
 export function createSession(parts: SessionParts): MachineSession {
-  const { record, name, notes, machine, disk, lock, mark, screenElement } = parts;
-  const stored = isStored(disk.overlay) ? disk.overlay : undefined;
+  const { record, name, notes, machine, disk, drives, lock, mark, screenElement } = parts;
+  const stored = [...(isStored(disk.overlay) ? [disk.overlay] : []), ...drives.stored];
+  const remote = () => [...disk.remote, ...drives.remote];
   const listeners = new Set<() => void>();
   const changed = () => {
     for (const listener of listeners) listener();
@@ -49,19 +53,23 @@ export function createSession(parts: SessionParts): MachineSession {
 
   // The guest did not ask for this commit and does not wait for it, so the machine has to be told: a pause
   // flushes, meets the same error, and stops where nothing is lost.
-  const endCommitErrors = stored?.onCommitError(() => {
-    if (machine.state !== "running") return;
-    stoppedByCommit = true;
-    machine.pause().then(goOn, () => {});
-  });
+  const endCommitErrors = stored.map((file) =>
+    file.onCommitError(() => {
+      if (machine.state !== "running") return;
+      stoppedByCommit = true;
+      machine.pause().then(goOn, () => {});
+    }),
+  );
   async function goOn(): Promise<void> {
     if (stoppedByCommit && machine.state === "paused") await machine.resume();
     stoppedByCommit = false;
   }
-  const commitOnHide = () => {
-    if (document.visibilityState === "hidden") stored?.commitOnHide();
+  const commitOnLeave = () => {
+    for (const file of stored) file.commitOnHide();
   };
-  const commitOnLeave = () => stored?.commitOnHide();
+  const commitOnHide = () => {
+    if (document.visibilityState === "hidden") commitOnLeave();
+  };
   const exportTo = (target: ExportTarget, options: ExportOptions = {}) =>
     orAbort(target, () =>
       states.export(options, (hooks) =>
@@ -80,11 +88,12 @@ export function createSession(parts: SessionParts): MachineSession {
     }
     document.removeEventListener("visibilitychange", commitOnHide);
     window.removeEventListener("pagehide", commitOnLeave);
-    endCommitErrors?.();
+    for (const end of endCommitErrors) end();
     await machine.close();
     states.end();
     for (const end of endFollowing) end();
     // Everything is durable, or was given up by a power-off in state `error`: then this fails once more.
+    await drives.close().catch(() => {});
     await disk.device.close().catch(() => {});
     await mark?.settled();
     lock?.release();
@@ -158,17 +167,17 @@ export function createSession(parts: SessionParts): MachineSession {
       if (record) library.update(record.id, { greeted: true }).catch(() => {});
     },
     stats() {
-      const http = disk.remote.map((file) => file.stats());
+      const http = remote().map((file) => file.stats());
       return {
         ...machine.stats(),
         httpRequests: sum(http.map(({ httpRequests }) => httpRequests)),
         httpBytes: sum(http.map(({ httpBytes }) => httpBytes)),
-        commits: stored?.stats().commits ?? 0,
+        commits: sum(stored.map((file) => file.stats().commits)),
       };
     },
     fetched: () => ({
-      httpBytes: sum(disk.remote.map((file) => Math.min(file.stats().httpBytes, file.sizeBytes))),
-      totalBytes: sum(disk.remote.map(({ sizeBytes }) => sizeBytes)),
+      httpBytes: sum(remote().map((file) => Math.min(file.stats().httpBytes, file.sizeBytes))),
+      totalBytes: sum(remote().map(({ sizeBytes }) => sizeBytes)),
     }),
     exportDisk: (options) => asBlob((target) => exportTo(target, options)),
     exportDiskTo: exportTo,

@@ -21,11 +21,14 @@ import {
   openMachineDisk,
   pinsOf,
 } from "./machine-disk.ts";
+import type { LinkDrives } from "./machine-link.ts";
 import { lockMachine, type MachineLock } from "./machine-lock.ts";
+import { deleteMade, makeDrives, type OpenDrives, openDrives } from "./record-drives.ts";
 
 /** A disk that a machine can be started on. */
 export interface OpenedDisk {
   readonly disk: MachineDisk;
+  readonly drives: OpenDrives;
   readonly name: string;
   /** The files of the base, from the top down. */
   readonly pins: readonly PinnedFile[];
@@ -55,7 +58,12 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
     // Read again under the lock: another tab may have reset it until now.
     const current = await recordOf(record.id);
     const disk = await openMachineDisk(current, options);
+    const drives = await openDrives(current.drives, options).catch(async (error: unknown) => {
+      await disk.device.close();
+      throw error;
+    });
     const discard = async () => {
+      await drives.close();
       await disk.device.close();
       lock.release();
     };
@@ -63,11 +71,12 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
     const pins = pinsOf(current);
     return {
       disk,
+      drives,
       name,
       pins,
       wishes: { configuration, display, offeredNetwork },
       baseSnapshot,
-      notes: [],
+      notes: drives.notes,
       record: current,
       lock,
       isNew: false,
@@ -89,7 +98,9 @@ export async function makeFromFiles(
   const deleteImported = () =>
     deleteFiles(pins.flatMap(({ source }) => (source.kind === "import" ? [source.fileId] : [])));
   try {
-    const made = await makeKept(pinnedChain(pins, options), pins[0]?.name ?? "Machine", wish);
+    const made = await makeKept(pinnedChain(pins, options), pins[0]?.name ?? "Machine", wish, () =>
+      openDrives(undefined),
+    );
     const discard = async () => {
       await made.discard();
       await deleteImported();
@@ -106,9 +117,15 @@ export async function makeFromFiles(
  * machine has started, so that a bad image leaves nothing behind.
  *
  * @param fileName the machine is called what its image says, or this, and perhaps a number.
+ * @param openOthers opens what is in the other drives.
  * @throws ByreError what is wrong with the base. Call it inside `whileMakingFiles`, until the record is kept.
  */
-export async function makeKept(chain: BaseChain, fileName: string, wish: StartWish): Promise<OpenedDisk> {
+export async function makeKept(
+  chain: BaseChain,
+  fileName: string,
+  wish: StartWish,
+  openOthers: () => Promise<OpenDrives>,
+): Promise<OpenedDisk> {
   const id = newId();
   const taken = (await library.list()).map((record) => record.name);
   const lock = await lockMachine(id, fileName);
@@ -119,6 +136,11 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
       wish,
     );
     const { name } = disk;
+    const drives = await openOthers().catch(async (error: unknown) => {
+      await disk.device.close();
+      await deleteFiles([disk.overlay.fileId]);
+      throw error;
+    });
     const pins = chain.pinned();
     const [base, ...behindBase] = pins;
     if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
@@ -135,13 +157,16 @@ export async function makeKept(chain: BaseChain, fileName: string, wish: StartWi
       overlayFileId: disk.overlay.fileId,
       ...wishes,
       baseSnapshot,
+      drives: drives.record,
     };
     const discard = async () => {
+      await drives.close();
       await disk.device.close();
+      await deleteMade(drives);
       await deleteFiles([disk.overlay.fileId]);
       lock.release();
     };
-    return { disk, name, pins, wishes, baseSnapshot, notes, record, lock, isNew: true, discard };
+    return { disk, drives, name, pins, wishes, baseSnapshot, notes, record, lock, isNew: true, discard };
   } catch (error) {
     lock.release();
     throw error;
@@ -153,6 +178,7 @@ export async function makeThrowAway(
   chain: BaseChain,
   fileName: string,
   wish: StartWish,
+  link: { readonly drives: LinkDrives; readonly options: RemoteOptions },
 ): Promise<OpenedDisk> {
   const disk = await makeThrowAwayDisk(
     chain,
@@ -160,9 +186,14 @@ export async function makeThrowAway(
     wish,
   );
   const { name } = disk;
+  const drives = await makeDrives(link.drives, false, link.options).catch(async (error: unknown) => {
+    await disk.device.close();
+    throw error;
+  });
   const { snapshot: baseSnapshot, notes } = disk.start;
   return {
     disk,
+    drives,
     name,
     pins: chain.pinned(),
     wishes: wishesOf(disk.start),
@@ -171,7 +202,10 @@ export async function makeThrowAway(
     record: undefined,
     lock: undefined,
     isNew: true,
-    discard: () => disk.device.close(),
+    discard: async () => {
+      await drives.close();
+      await disk.device.close();
+    },
   };
 }
 

@@ -36,8 +36,45 @@ describe("parseMachineLink", () => {
     expect(image("#/run?image=a.qcow2&image=b.qcow2").url).toBe("https://example.org/byre/a.qcow2");
   });
 
-  it("says which parameters it does not carry out, and drops unknown ones", () => {
-    expect(image("#/run?image=a.qcow2&network=x&hdb=b.qcow2&keys=rm").ignored).toEqual(["network", "hdb"]);
+  it("takes the first of every repeated parameter", () => {
+    const link = image(
+      "#/run?image=a.qcow2&memory=64&memory=99999&snapshot=x&snapshot=y&ephemeral=1&ephemeral=0&cdrom=a.iso&cdrom=javascript:x",
+    );
+    expect(link).toMatchObject({
+      memoryMiB: 64,
+      snapshot: "x",
+      ephemeral: true,
+      drives: { cdrom: "https://example.org/byre/a.iso" },
+    });
+  });
+
+  it("takes other drives by the image's rules, and drops what it does not know", () => {
+    expect(
+      image("#/run?image=a.qcow2&hdb=b.qcow2&cdrom=https://cdn.example/c.iso&keys=rm&__proto__=x"),
+    ).toEqual({
+      url: "https://example.org/byre/a.qcow2",
+      memoryMiB: undefined,
+      snapshot: undefined,
+      ephemeral: false,
+      network: undefined,
+      drives: { hdb: "https://example.org/byre/b.qcow2", cdrom: "https://cdn.example/c.iso" },
+    });
+  });
+
+  it("takes a network as an offer", () => {
+    const network = (text: string) => image(`#/run?image=a.qcow2&network=${text}`).network;
+    expect(network("off")).toEqual({ kind: "off" });
+    expect(network("fetch&network=off")).toEqual({ kind: "fetch" });
+    expect(network("wisps://relay.example.org/")).toEqual({
+      kind: "relay",
+      url: "wisps://relay.example.org/",
+    });
+  });
+
+  it("takes an empty parameter as left out", () => {
+    expect(image("#/run?image=a.qcow2&memory=&snapshot=&hdb=&cdrom=&floppy=&network=&ephemeral=")).toEqual(
+      image("#/run?image=a.qcow2"),
+    );
   });
 
   it("takes the saved state to start from, and none for an empty name", () => {
@@ -52,10 +89,25 @@ describe("parseMachineLink", () => {
 
   it.each([
     ["#/run", "names no image"],
-    ["#/run?image=javascript:alert(1)", "not an address"],
-    ["#/run?image=data:,x", "not an address"],
-    ["#/run?image=http://a%20b/", "not an address"],
-    ["#/run?image=https://user:secret@example.org/a", "password"],
+    ["#/run?image=", "names no image"],
+    ...["image=", "image=a&hdb=", "image=a&cdrom=", "image=a&floppy="].flatMap((before) => [
+      [`#/run?${before}javascript:alert(1)`, "not an address"],
+      [`#/run?${before}java%0Ascript:alert(1)`, "not an address"],
+      [`#/run?${before}data:,x`, "not an address"],
+      [`#/run?${before}blob:https://example.org/1-2`, "not an address"],
+      [`#/run?${before}file:///etc/passwd`, "not an address"],
+      [`#/run?${before}http://a%20b/`, "not an address"],
+      [`#/run?${before}http://`, "not an address"],
+      [`#/run?${before}https://example.org/a%00b`, "not an address"],
+      [`#/run?${before}https://user:secret@example.org/a`, "password"],
+      [`#/run?${before}https://user@example.org/a`, "password"],
+      [`#/run?${before}https://example.org/${"x".repeat(1_000_000)}`, "1000020 characters"],
+    ]),
+    ["#/run?image=a&network=on", "network=on"],
+    ["#/run?image=a&network=javascript:alert(1)", "network=javascript"],
+    ["#/run?image=a&network=https://relay.example.org/", "network=https"],
+    ["#/run?image=a&network=wss://user:secret@relay.example.org/", "without a password"],
+    [`#/run?image=a&network=wss://relay.example.org/${"x".repeat(1000)}`, "network=wss"],
     ["#/run?image=a&memory=1e9", "memory=1e9"],
     ["#/run?image=a&memory=8", "memory=8"],
     ["#/run?image=a&memory=4096", "memory=4096"],
@@ -72,8 +124,15 @@ describe("imageHash", () => {
     "#/run?image=appliances/linux.qcow2",
     "#/run?image=https://cdn.example/a.qcow2&memory=64&ephemeral=1",
     "#/run?image=a.qcow2&snapshot=%26ready",
+    "#/run?image=a.qcow2&hdb=b.qcow2&cdrom=https://cdn.example/c.iso&floppy=d.img",
+    "#/run?image=a.qcow2&network=wss://relay.example.org/&cdrom=c.iso",
   ])("writes back %s", (hash) => {
     expect(imageHash(image(hash), PAGE)).toBe(hash);
+  });
+
+  it("quotes no more of a hostile link than a line, without what cannot be seen", () => {
+    const link = `#/run?image=data:${encodeURIComponent(`\u202e\u0000${"x".repeat(1000)}`)}`;
+    expect(() => parseMachineLink(link, PAGE)).toThrow(/^The image cannot come from data:x{74}…: /);
   });
 
   it("escapes what would end the parameter", () => {

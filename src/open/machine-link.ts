@@ -1,4 +1,6 @@
 import { ByreError } from "../../disk/index.ts";
+import { type NetworkChoice, networkChoiceText, parseNetworkChoice } from "../../emulator/index.ts";
+import { oneLine } from "../appliance/plain-text.ts";
 
 /** What a link asks for. A link chooses an image and a configuration, never input to the guest. */
 export type MachineLink =
@@ -14,9 +16,16 @@ export interface ImageLink {
   readonly snapshot: string | undefined;
   /** Keep nothing: what the guest writes is gone when the machine is. */
   readonly ephemeral: boolean;
-  /** Parameters of the link format that this version does not carry out; the page says so. */
-  readonly ignored: readonly string[];
+  /** An offer: no network is on before the person allows it. Undefined: as the image itself says. */
+  readonly network: NetworkChoice | undefined;
+  /** Absolute addresses of what is in the machine's other drives. */
+  readonly drives: LinkDrives;
 }
+
+/** The drives beside a machine's own disk that a link can fill. */
+export const LINK_DRIVES = ["hdb", "cdrom", "floppy"] as const;
+export type LinkDrive = (typeof LINK_DRIVES)[number];
+export type LinkDrives = { readonly [drive in LinkDrive]?: string };
 
 /** Below 16 MiB SeaBIOS has no room; v86 has no addresses for 2 GiB. */
 export const MEMORY_MIB = { min: 16, max: 2047 } as const;
@@ -24,10 +33,15 @@ export const MEMORY_MIB = { min: 16, max: 2047 } as const;
 /** As long as the format has room for. */
 const MAX_SNAPSHOT_NAME_LENGTH = 255;
 
-const NOT_YET = ["network", "hdb", "cdrom", "floppy"] as const;
+/** What browsers and servers agree on. */
+const MAX_ADDRESS_LENGTH = 2000;
+
+/** Of a link's own words in a message. */
+const MAX_QUOTED_LENGTH = 80;
 
 /**
- * Reads a link: a whole address of this page, its part from `#` on, or the plain address of an image.
+ * Reads a link: a whole address of this page, its part from `#` on, or the plain address of an image. Of a parameter
+ * that is repeated the first counts; an empty one counts as left out, but for the image; unknown ones are nothing.
  *
  * @param link untrusted text.
  * @param page address of the page; relative image addresses are resolved against it.
@@ -43,7 +57,7 @@ export function parseMachineLink(link: string, page: string): MachineLink {
   if (path === "") return { kind: "gallery" };
   const id = /^machine\/([A-Za-z0-9-]{1,64})$/.exec(path)?.[1];
   if (id) return { kind: "machine", id };
-  if (path !== "run") throw refuse(`This page has nothing at #/${path}`, "Start from the gallery.");
+  if (path !== "run") throw refuse(`This page has nothing at #/${quoted(path)}`, "Start from the gallery.");
   const parameters = new URLSearchParams(query.join("?"));
   const image = parameters.get("image");
   if (!image) throw refuse("The link names no image", "It should look like #/run?image=URL.");
@@ -54,44 +68,87 @@ export function parseMachineLink(link: string, page: string): MachineLink {
 export function imageHash(image: ImageLink, page: string): string {
   const folder = new URL(".", page).href;
   const parameters = new URLSearchParams({
-    image: image.url.startsWith(folder) ? image.url.slice(folder.length) : image.url,
+    image: fromFolder(image.url, folder),
   });
   if (image.memoryMiB !== undefined) parameters.set("memory", String(image.memoryMiB));
   if (image.snapshot !== undefined) parameters.set("snapshot", image.snapshot);
   if (image.ephemeral) parameters.set("ephemeral", "1");
+  if (image.network) parameters.set("network", networkChoiceText(image.network));
+  for (const drive of LINK_DRIVES) {
+    const url = image.drives[drive];
+    if (url !== undefined) parameters.set(drive, fromFolder(url, folder));
+  }
   // Slashes and colons may stand in a query; left alone, the link stays readable.
   return `#/run?${parameters.toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
 }
 
+function fromFolder(url: string, folder: string): string {
+  return url.startsWith(folder) && url.length > folder.length ? url.slice(folder.length) : url;
+}
+
 function imageLink(image: string, parameters: URLSearchParams, page: string): ImageLink {
   return {
-    url: imageAddress(image, page),
+    url: fileAddress(image, page, "image"),
     memoryMiB: memory(parameters.get("memory")),
     snapshot: snapshotName(parameters.get("snapshot")),
     ephemeral: parameters.get("ephemeral") === "1",
-    ignored: NOT_YET.filter((name) => parameters.has(name)),
+    network: network(parameters.get("network")),
+    drives: drives(parameters, page),
   };
 }
 
-function imageAddress(image: string, page: string): string {
-  const url = URL.canParse(image, page) ? new URL(image, page) : undefined;
+function network(text: string | null): NetworkChoice | undefined {
+  if (text === null || text === "") return undefined;
+  const choice = parseNetworkChoice(text);
+  if (choice) return choice;
+  throw refuse(
+    `The link asks for network=${quoted(text)}`,
+    "It is off, fetch, or the address of a relay (ws, wss, wisp or wisps) without a password.",
+  );
+}
+
+function drives(parameters: URLSearchParams, page: string): LinkDrives {
+  const named = LINK_DRIVES.flatMap((drive) => {
+    const address = parameters.get(drive);
+    return address ? [[drive, fileAddress(address, page, drive)] as const] : [];
+  });
+  return Object.fromEntries(named);
+}
+
+/** @param what the parameter, for the message. */
+function fileAddress(text: string, page: string, what: "image" | LinkDrive): string {
+  const named = what === "image" ? "The image" : `What the link puts into ${what}`;
+  if (text.length > MAX_ADDRESS_LENGTH)
+    throw refuse(
+      `${named} has an address of ${text.length} characters`,
+      `It may have ${MAX_ADDRESS_LENGTH} at most.`,
+    );
+  // A browser would leave these out, and go to another address than the one that was read.
+  const url = !/\p{Cc}/u.test(text) && URL.canParse(text, page) ? new URL(text, page) : undefined;
   const fromPage = new URL(page).protocol;
   if (!url || !["http:", "https:", fromPage].includes(url.protocol)) {
-    throw refuse(`${image} is not an address an image can come from`, "Use an http or https address.");
+    throw refuse(`${named} cannot come from ${quoted(text)}: it is not an address of a file`, HTTP_ONLY);
   }
   if (url.username || url.password) {
-    throw refuse("The image's address holds a password", "Use an address without one.");
+    throw refuse(`${named} has an address that holds a password`, "Use an address without one.");
   }
   url.hash = "";
   return url.href;
 }
 
+const HTTP_ONLY = "Use an http or https address.";
+
+/** A stranger's words, in a message. */
+function quoted(text: string): string {
+  return oneLine(text, MAX_QUOTED_LENGTH);
+}
+
 function memory(text: string | null): number | undefined {
-  if (text === null) return undefined;
+  if (text === null || text === "") return undefined;
   const memoryMiB = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
   if (memoryMiB >= MEMORY_MIB.min && memoryMiB <= MEMORY_MIB.max) return memoryMiB;
   throw refuse(
-    `The link asks for memory=${text}`,
+    `The link asks for memory=${quoted(text)}`,
     `A machine takes ${MEMORY_MIB.min} to ${MEMORY_MIB.max} (MiB).`,
   );
 }

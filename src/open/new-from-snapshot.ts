@@ -5,6 +5,7 @@ import { type MachineRecord, nameForMachine, newId } from "../library/machine-re
 import type { SessionParts } from "./create-session.ts";
 import { overlayLike } from "./export-disk.ts";
 import { overlayName } from "./machine-disk.ts";
+import { copyDrives } from "./record-drives.ts";
 import { savedAtMs } from "./start-plan.ts";
 import type { WorkHooks } from "./state-work.ts";
 
@@ -16,7 +17,10 @@ import type { WorkHooks } from "./state-work.ts";
  * @throws ByreError SNAPSHOT_NOT_FOUND, CANCELLED, QUOTA_EXCEEDED, what copying meets. Nothing is kept then.
  */
 export async function machineFromSnapshot(
-  parts: Pick<SessionParts, "record" | "name" | "machine" | "disk" | "pins" | "baseSnapshot" | "wishes">,
+  parts: Pick<
+    SessionParts,
+    "record" | "name" | "machine" | "disk" | "drives" | "pins" | "baseSnapshot" | "wishes"
+  >,
   snapshotId: string,
   hooks: WorkHooks,
 ): Promise<string> {
@@ -48,6 +52,7 @@ export async function machineFromSnapshot(
       } finally {
         await to.close();
       }
+      const drives = await copyDrives(parts.drives, snapshot, { signal: hooks.signal });
       // As they are by now: they change while the machine is on.
       const settings = record && (await library.get(record.id))?.settings;
       const now = Date.now();
@@ -65,6 +70,7 @@ export async function machineFromSnapshot(
         baseSnapshot,
         greeted: true,
         ...(copied.vmStateBytes > 0 && { suspended: { id: copied.id, atMs: savedAtMs(copied) } }),
+        drives,
       };
       await library.put(made);
       return made.id;

@@ -14,6 +14,7 @@ import { makeFromFiles, makeKept, makeThrowAway, type OpenedDisk, openKept } fro
 import { isPristine } from "./machine-disk.ts";
 import type { ImageLink } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
+import { hasDrives, makeDrives } from "./record-drives.ts";
 import { RunMark } from "./run-mark.ts";
 import { planStart, type StartPlan } from "./start-plan.ts";
 import { type AskStart, agreeToStart } from "./start-question.ts";
@@ -79,7 +80,7 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
   const fetching = fetchEmulatorFiles(options.progress, options.signal);
   fetching.catch(() => {});
   const opened = await openDisk(request, options);
-  const { disk, record, name, pins, lock, baseSnapshot } = opened;
+  const { disk, drives, record, name, pins, lock, baseSnapshot } = opened;
   try {
     const plan = await choosePlan(opened, request.diskOnly ?? false, options);
     const { wasm, firmware } = await fetching;
@@ -90,7 +91,7 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
     const start = () =>
       startMachine({
         configuration: configurationOf(settings),
-        disks: { hda: disk.device },
+        disks: { hda: disk.device, ...drives.disks },
         firmware,
         wasm,
         screenElement,
@@ -103,13 +104,13 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
       return opened.isNew ? startNew(record, mark, start) : startKept(record, mark, plan, start);
     };
     const machine = await startIt();
-    const notes = [...opened.notes, ...notesOn(request)];
     return createSession({
       record,
       name,
-      notes,
+      notes: opened.notes,
       machine,
       disk,
+      drives,
       pins,
       baseSnapshot,
       wishes: opened.wishes,
@@ -191,11 +192,15 @@ async function openDisk(request: OpenRequest, options: OpenMachineOptions): Prom
   if (request.kind === "machine") return openKept(await recordOf(request.id), options);
   if (request.kind === "files") return makeFromFiles(request.files, options, { diskOnly, agree });
   const { image, fresh } = request;
-  const wish = { memoryMiB: image.memoryMiB, snapshot: image.snapshot, diskOnly, agree };
-  if (image.ephemeral) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish);
+  const { memoryMiB, snapshot, network } = image;
+  const wish = { memoryMiB, snapshot, network, diskOnly, agree };
+  const link = { drives: image.drives, options };
+  if (image.ephemeral) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);
-  return makeKept(linkedChain(image.url, options), nameOf(image), wish);
+  return makeKept(linkedChain(image.url, options), nameOf(image), wish, () =>
+    makeDrives(image.drives, true, options),
+  );
 }
 
 /** The machine made from an image and used last; a link opened twice leads to the same machine. */
@@ -205,9 +210,10 @@ export async function machineFrom(image: ImageLink): Promise<MachineRecord | und
   // A state that a link names has its own memory, whatever else the link says.
   const memoryMiB = snapshot === undefined ? image.memoryMiB : undefined;
   return records.find(
-    ({ base, baseSnapshot, configuration }) =>
+    ({ base, baseSnapshot, configuration, drives }) =>
       base.source.kind === "url" &&
       base.source.url === image.url &&
+      hasDrives(drives, image.drives) &&
       (snapshot === undefined || snapshot === baseSnapshot?.name || snapshot === baseSnapshot?.id) &&
       (memoryMiB === undefined || configuration.memoryMiB === memoryMiB),
   );
@@ -216,10 +222,4 @@ export async function machineFrom(image: ImageLink): Promise<MachineRecord | und
 /** For an image that does not say what it is called. */
 function nameOf({ url }: ImageLink): string {
   return plainName(fileNameOf(url));
-}
-
-function notesOn(request: OpenRequest): string[] {
-  if (request.kind !== "image" || request.image.ignored.length === 0) return [];
-  const left = request.image.ignored.join(", ");
-  return [`The link also asks for ${left}, which this version does not do. It was left out.`];
 }

@@ -1,9 +1,11 @@
 import { ByreError } from "../../disk/index.ts";
+import type { NetworkChoice } from "../../emulator/index.ts";
 import type { LicenceToAccept } from "../appliance/accepted-licences.ts";
 import { agreeToLicence } from "../appliance/agree-to-licence.ts";
 import { type ApplianceDescription, describeAppliance } from "../appliance/appliance-description.ts";
 import type { BaseStart } from "./base-start.ts";
 import { plainName } from "./file-names.ts";
+import type { LinkDrives } from "./machine-link.ts";
 import type { OpenRequest } from "./open-machine.ts";
 
 /** A new machine is about to be made: what a person is asked before anything of its image runs. */
@@ -27,6 +29,10 @@ export interface Stranger {
   readonly startsAtOnce: boolean;
   /** Nothing is kept of it. */
   readonly ephemeral: boolean;
+  /** What the link puts into other drives, by absolute address. */
+  readonly drives: LinkDrives;
+  /** That link or image asks for. It stays off until the person allows it. */
+  readonly network: NetworkChoice | undefined;
 }
 
 export type AskStart = (question: StartQuestion) => Promise<boolean>;
@@ -61,11 +67,12 @@ export async function agreeToStart(
     throw new ByreError("CANCELLED", `${name} was not started.`);
 }
 
-/** An image of this page's own site, or one that the person chose on this page, is no stranger's. */
+/** What is all of this page's own site, or was chosen by the person on this page, is no stranger's. */
 function strangerOf(request: OpenRequest, start: BaseStart, fileBytes: number): Stranger | undefined {
   if (request.kind !== "image" || request.seen) return undefined;
-  const { url, ephemeral } = request.image;
-  if (new URL(url).origin === new URL(document.baseURI).origin) return undefined;
-  const { sizeBytes: diskBytes, startsAtOnce } = start;
-  return { url, fileBytes, diskBytes, startsAtOnce, ephemeral };
+  const { url, ephemeral, drives } = request.image;
+  const ours = new URL(document.baseURI).origin;
+  if ([url, ...Object.values(drives)].every((address) => new URL(address).origin === ours)) return undefined;
+  const { sizeBytes: diskBytes, startsAtOnce, network } = start;
+  return { url, fileBytes, diskBytes, startsAtOnce, ephemeral, drives, network };
 }

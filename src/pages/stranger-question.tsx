@@ -1,11 +1,19 @@
 import { Play } from "lucide-react";
-import { ApplianceFactsView, ApplianceTitle } from "../appliance/appliance-facts-view.tsx";
+import { networkChoiceText } from "../../emulator/index.ts";
+import { Address, ApplianceFactsView, ApplianceTitle, Fact } from "../appliance/appliance-facts-view.tsx";
 import { LicenceText } from "../appliance/licence-text.tsx";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
+import { LINK_DRIVES, type LinkDrive } from "../open/machine-link.ts";
 import type { StartQuestion, Stranger } from "../open/start-question.ts";
 import { PageFrame } from "./page-frame.tsx";
 import { usePageTitle } from "./use-page-title.ts";
+
+const DRIVE_WORDS: Readonly<Record<LinkDrive, string>> = {
+  hdb: "Second disk",
+  cdrom: "CD",
+  floppy: "Floppy disk",
+};
 
 export interface StrangerQuestionProps {
   question: StartQuestion;
@@ -17,7 +25,7 @@ export interface StrangerQuestionProps {
 /** A link from outside was followed: what it would run, and from where. Nothing of it has run yet. */
 export function StrangerQuestion({ question, stranger, onStart, onCancel }: StrangerQuestionProps) {
   const { name, description, licence } = question;
-  const { url, ephemeral } = stranger;
+  const { url, ephemeral, drives, network } = stranger;
   usePageTitle(`${name} - Byre`);
   return (
     <PageFrame title={<ApplianceTitle icon={description.icon} name={name} />}>
@@ -28,7 +36,31 @@ export function StrangerQuestion({ question, stranger, onStart, onCancel }: Stra
           ? "Nothing it writes is kept."
           : "What it writes is kept in this browser until you delete it."}
       </p>
-      <ApplianceFactsView {...stranger} description={description} origin={{ kind: "url", url }} />
+      <ApplianceFactsView {...stranger} description={description} origin={{ kind: "url", url }}>
+        {LINK_DRIVES.map((drive) => {
+          const address = drives[drive];
+          return (
+            address !== undefined && (
+              <Fact key={drive} name={DRIVE_WORDS[drive]}>
+                <Address url={address} />
+              </Fact>
+            )
+          );
+        })}
+        {network && (
+          <Fact name="Network">
+            off until you allow it. The link asks for{" "}
+            {network.kind === "relay" ? (
+              <>
+                a connection through <bdo dir="ltr">{networkChoiceText(network)}</bdo>
+              </>
+            ) : (
+              "what this browser can fetch"
+            )}
+            .
+          </Fact>
+        )}
+      </ApplianceFactsView>
       {licence && (
         <>
           <p>

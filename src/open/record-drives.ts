@@ -1,0 +1,276 @@
+import {
+  type BlockDevice,
+  type BlockFile,
+  ByreError,
+  type CopyOptions,
+  copySnapshot,
+  createMemoryFile,
+  createQcow2,
+  type HttpFile,
+  type IndexedDbFile,
+  openIndexedDbFile,
+  openQcow2,
+  openRawDevice,
+  probeImage,
+  type Qcow2Device,
+  type Qcow2Snapshot,
+  readQcow2Info,
+  toByreError,
+} from "../../disk/index.ts";
+import { blockStore, deleteFiles } from "../library/block-store.ts";
+import { newId, type PinnedFile, type RecordDrives } from "../library/machine-record.ts";
+import { type BaseChain, linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
+import { overlayLike } from "./export-disk.ts";
+import { LINK_DRIVES, type LinkDrives } from "./machine-link.ts";
+
+/** What is in the drives of a machine beside its own disk, open. */
+export interface OpenDrives {
+  /**
+   * For the machine: the second disk is a qcow2 overlay, that the guest writes to as it does to its own disk. The
+   * others are only read; what the guest writes to such a floppy lasts until it is switched off.
+   */
+  readonly disks: { readonly hdb?: Qcow2Device; readonly cdrom?: BlockDevice; readonly floppy?: BlockDevice };
+  /** Those files that come over HTTP. */
+  readonly remote: readonly HttpFile[];
+  /** Those files in this browser that the guest writes to. */
+  readonly stored: readonly IndexedDbFile[];
+  /** For a record, which names the same again; undefined where nothing is in any drive. */
+  readonly record: RecordDrives | undefined;
+  /** What could not be put into its drive, in words. */
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
+/** A second disk's overlay is called so, in messages. */
+const SECOND_DISK = "second-disk-overlay.qcow2";
+const SECTOR_BYTES = 512;
+
+/**
+ * Opens what a link puts into a new machine's drives.
+ *
+ * @param keep the second disk's overlay is made in this browser's storage; else in memory. Call it inside
+ *   `whileMakingFiles` then, until a record names it, and `deleteMade` when none is going to.
+ * @throws ByreError what is wrong with one of them; nothing is left behind then.
+ */
+export async function makeDrives(
+  wanted: LinkDrives,
+  keep: boolean,
+  options: RemoteOptions,
+): Promise<OpenDrives> {
+  const drives = new Drives();
+  let fileId: string | undefined;
+  try {
+    if (wanted.hdb !== undefined) {
+      fileId = keep ? newId() : undefined;
+      await drives.makeSecondDisk(linkedChain(wanted.hdb, options), fileId);
+    }
+    for (const drive of ["cdrom", "floppy"] as const) {
+      const url = wanted[drive];
+      if (url !== undefined) await drives.openMedium(drive, linkedChain(url, options));
+    }
+    return drives;
+  } catch (error) {
+    await drives.close();
+    if (fileId) await deleteFiles([fileId]);
+    throw error;
+  }
+}
+
+/** Deletes what `makeDrives` has made for a machine that is not kept after all. */
+export async function deleteMade({ record }: OpenDrives): Promise<void> {
+  if (record?.hdb) await deleteFiles([record.hdb.overlayFileId]);
+}
+
+/**
+ * Opens what a kept machine has in its drives: the very files. A CD or floppy that cannot be had is left out, with a
+ * note: a machine can do without.
+ *
+ * @throws ByreError what is wrong with the second disk.
+ */
+export async function openDrives(
+  record: RecordDrives | undefined,
+  options?: RemoteOptions,
+): Promise<OpenDrives> {
+  const drives = new Drives();
+  if (!record || !options) return drives;
+  try {
+    if (record.hdb) await drives.openSecondDisk(record.hdb, options);
+    for (const drive of ["cdrom", "floppy"] as const) {
+      const pin = record[drive];
+      if (!pin) continue;
+      await drives.openMedium(drive, pinnedChain([pin], options)).catch((cause: unknown) => {
+        if (options.signal.aborted) throw cause;
+        const which = drive === "cdrom" ? "CD" : "floppy disk";
+        drives.notes.push(`The ${which} ${pin.name} is not in its drive. ${toByreError(cause).message}`);
+      });
+    }
+    return drives;
+  } catch (error) {
+    await drives.close();
+    throw error;
+  }
+}
+
+/**
+ * Drives as they were when their machine was made: an empty overlay for the second disk, and all files as they are now.
+ * What was imported stays. As `makeDrives`.
+ */
+export async function remakeDrives(
+  record: RecordDrives,
+  options: RemoteOptions,
+): Promise<{ readonly record: RecordDrives; readonly made: OpenDrives }> {
+  const { hdb, cdrom, floppy } = record;
+  const pins = { hdb: hdb?.base, cdrom, floppy };
+  const wanted = Object.fromEntries(
+    LINK_DRIVES.flatMap((drive) => {
+      const source = pins[drive]?.source;
+      return source?.kind === "url" ? [[drive, source.url]] : [];
+    }),
+  );
+  const made = await makeDrives(wanted, true, options);
+  return { record: { ...record, ...made.record }, made };
+}
+
+/**
+ * Copies what the second disk had in a saved state, for a machine that goes on from there.
+ *
+ * @param of the snapshot of the first disk that has the state.
+ * @returns the drives of the new machine; a floppy that the old one writes to is not among them.
+ * @throws ByreError as `copySnapshot`; nothing is left behind then. Call it inside `whileMakingFiles`.
+ */
+export async function copyDrives(
+  { disks, record }: OpenDrives,
+  of: Qcow2Snapshot,
+  options: CopyOptions,
+): Promise<RecordDrives | undefined> {
+  if (!record) return undefined;
+  const { hdb, floppy, ...rest } = record;
+  const kept = { ...rest, ...(floppy?.source.kind === "url" && { floppy }) };
+  if (!hdb || !disks.hdb) return kept;
+  const from = disks.hdb;
+  const mine = from.snapshots.findLast(
+    ({ name, dateSeconds, dateNanoseconds }) =>
+      name === of.name && dateSeconds === of.dateSeconds && dateNanoseconds === of.dateNanoseconds,
+  );
+  if (!mine)
+    throw new ByreError(
+      "SNAPSHOT_NOT_FOUND",
+      `The machine's second disk has no snapshot that belongs to "${of.name}", so no machine can be made of it.`,
+      { file: from.name, snapshot: of.name },
+    );
+  const fileId = newId();
+  const file = await openIndexedDbFile({
+    database: await blockStore(),
+    fileId,
+    name: SECOND_DISK,
+    create: true,
+  });
+  try {
+    await createQcow2(file, overlayLike(from, mine.diskBytes));
+    const to = await openQcow2(file, { writable: true, backing: "none" });
+    await copySnapshot(from, mine.id, to, options).finally(() => to.close());
+  } catch (error) {
+    await file.close();
+    await deleteFiles([fileId]);
+    throw error;
+  }
+  return { ...kept, hdb: { ...hdb, overlayFileId: fileId } };
+}
+
+class Drives implements OpenDrives {
+  readonly disks: { hdb?: Qcow2Device; cdrom?: BlockDevice; floppy?: BlockDevice } = {};
+  readonly stored: IndexedDbFile[] = [];
+  readonly notes: string[] = [];
+  private readonly chains: BaseChain[] = [];
+  private named: RecordDrives = {};
+
+  get remote(): HttpFile[] {
+    return this.chains.flatMap((chain) => chain.remote());
+  }
+
+  get record(): RecordDrives | undefined {
+    return Object.keys(this.named).length > 0 ? this.named : undefined;
+  }
+
+  async makeSecondDisk(chain: BaseChain, fileId: string | undefined): Promise<void> {
+    this.chains.push(chain);
+    const base = await chain.openBase();
+    let overlay: BlockFile | undefined;
+    try {
+      const format = await probeImage(base);
+      const sizeBytes = format === "qcow2" ? (await readQcow2Info(base)).sizeBytes : base.sizeBytes;
+      overlay =
+        fileId === undefined ? createMemoryFile({ name: SECOND_DISK }) : await this.store(fileId, true);
+      await createQcow2(overlay, {
+        sizeBytes: Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
+        backing: { name: base.name, format: format === "qcow2" ? "qcow2" : "raw" },
+      });
+      this.disks.hdb = await openOver(overlay, chain, base);
+    } catch (error) {
+      await base.close();
+      await overlay?.close();
+      throw error;
+    }
+    const [pinned, ...behindBase] = chain.pinned();
+    if (fileId && pinned)
+      this.named = { ...this.named, hdb: { base: pinned, behindBase, overlayFileId: fileId } };
+  }
+
+  async openSecondDisk(
+    { base, behindBase, overlayFileId }: NonNullable<RecordDrives["hdb"]>,
+    options: RemoteOptions,
+  ): Promise<void> {
+    const chain = pinnedChain([base, ...behindBase], options);
+    this.chains.push(chain);
+    this.disks.hdb = await openOver(await this.store(overlayFileId, false), chain);
+    this.named = { ...this.named, hdb: { base, behindBase, overlayFileId } };
+  }
+
+  async openMedium(drive: "cdrom" | "floppy", chain: BaseChain): Promise<void> {
+    const file = await chain.openBase();
+    this.chains.push(chain);
+    this.disks[drive] = openRawDevice(file, { writable: false });
+    const [pinned] = chain.pinned();
+    if (pinned) this.named = { ...this.named, [drive]: pinned };
+  }
+
+  async close(): Promise<void> {
+    const { hdb, cdrom, floppy } = this.disks;
+    for (const device of [floppy, cdrom, hdb]) await device?.close();
+  }
+
+  private async store(fileId: string, create: boolean): Promise<IndexedDbFile> {
+    const file = await openIndexedDbFile({
+      database: await blockStore(),
+      fileId,
+      name: SECOND_DISK,
+      ...(create && { create }),
+    });
+    this.stored.push(file);
+    return file;
+  }
+}
+
+/** The first file the overlay asks for is its base, whatever it calls it; the rest come from the chain. */
+function openOver(overlay: BlockFile, chain: BaseChain, base?: BlockFile): Promise<Qcow2Device> {
+  let asked = false;
+  return openQcow2(overlay, {
+    writable: true,
+    resolveBacking: async (request) => {
+      if (asked) return chain.resolveBehind(request);
+      asked = true;
+      return base ?? chain.openBase();
+    },
+  });
+}
+
+/** Whether a machine's drives are what a link asks for, and nothing else. */
+export function hasDrives(record: RecordDrives | undefined, wanted: LinkDrives): boolean {
+  const address = (pin: PinnedFile | undefined) =>
+    pin === undefined ? undefined : pin.source.kind === "url" ? pin.source.url : "imported";
+  return (
+    address(record?.hdb?.base) === wanted.hdb &&
+    address(record?.cdrom) === wanted.cdrom &&
+    address(record?.floppy) === wanted.floppy
+  );
+}
