@@ -1,4 +1,5 @@
-import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
+import { randomBytes } from "node:crypto";
+import { tinyGuestChecksum, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
 import {
   answerAfter,
   ask,
@@ -241,16 +242,27 @@ test("a commit that nobody waits for stops the machine as well when it fails", a
   expect(await answerAfter(page, asked, CLUSTERS.length)).not.toContain("!");
 });
 
-test("a file that does not fit into the browser says so and leaves nothing", async ({ page, context }) => {
+test("a file that does not fit into the browser runs from where it is, and is copied once there is room", async ({
+  page,
+  context,
+}) => {
   const restore = await narrowQuota(page, context);
   await page.goto("/");
-  await pick(page, {
-    "guest.qcow2": await guestImage({ sizeBytes: 16 * MIB, fill: 5, fillBytes: 10 * MIB }),
-  });
-  await expect(page.getByRole("alert")).toContainText("guest.qcow2 does not fit into this browser's storage");
+  // A browser packs what it stores: only noise takes the room that it has.
+  const noise = randomBytes(10 * MIB);
+  await pick(page, { "guest.img": Buffer.concat([tinyGuestImage(MIB), noise]) });
+  await waitForSerial(page, BANNER);
+  await expect(page.getByText("guest.img could not be copied into this browser")).toBeVisible();
+  await expect(page.getByText("QUOTA_EXCEEDED")).toBeVisible();
+  expect(await ask(page, "Ehere\n")).toContain("here");
+
   await restore();
-  expect(await machines(page)).toEqual([]);
-  expect(await storedFiles(page)).toBe(0);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.waitForFunction(() => window.byre.machine?.copying?.progress.state === "copied");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  const sector = noise.subarray(0, SECTOR_BYTES);
+  expect(await ask(page, `R${hex(MIB / SECTOR_BYTES)}`)).toBe(`=${tinyGuestChecksum(sector)}`);
 });
 
 test("a link that makes no sense says what is wrong with it", async ({ page }) => {

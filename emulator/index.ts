@@ -4,6 +4,7 @@ export {
   type DisplayChoice,
 } from "./appliance-configuration.ts";
 export { preloadEmulator } from "./emulator-parts.ts";
+export { type ImageKind, imageKind } from "./image-kind.ts";
 export {
   DEFAULT_CONFIGURATION,
   type LoadOptions,

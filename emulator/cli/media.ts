@@ -19,8 +19,8 @@ import {
 } from "../../disk/index.ts";
 import { openNodeFile } from "../../disk/node.ts";
 import { applianceConfiguration } from "../appliance-configuration.ts";
+import { type ImageKind, imageKind } from "../image-kind.ts";
 import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
-import { type ImageKind, imageKind } from "./image-kind.ts";
 
 /** What a machine in the terminal is made of, as the command line names it. */
 export interface MediaOptions {

@@ -4,6 +4,7 @@ import {
   indexedDbFileSizes,
   openBlockDatabase,
 } from "../../disk/index.ts";
+import { forgetOtherSources, forgetSources } from "./import-sources.ts";
 import { library } from "./library.ts";
 import { ownFileIds } from "./machine-record.ts";
 
@@ -36,6 +37,7 @@ export async function storedSizes(): Promise<ReadonlyMap<string, number>> {
 export async function deleteFiles(fileIds: readonly string[]): Promise<void> {
   const database = await blockStore();
   for (const fileId of fileIds) await deleteIndexedDbFile({ database, fileId });
+  await forgetSources(fileIds);
 }
 
 /**
@@ -48,5 +50,6 @@ export async function deleteLeftovers(): Promise<void> {
     const owned = new Set((await library.list()).flatMap(ownFileIds));
     const files = await indexedDbFileSizes(await blockStore());
     await deleteFiles(files.map(({ fileId }) => fileId).filter((fileId) => !owned.has(fileId)));
+    await forgetOtherSources(owned);
   });
 }

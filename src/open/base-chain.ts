@@ -6,11 +6,10 @@ import {
   createBlobFile,
   type HttpFile,
   openHttpFile,
-  openIndexedDbFile,
 } from "../../disk/index.ts";
-import { blockStore } from "../library/block-store.ts";
 import type { PinnedFile } from "../library/machine-record.ts";
 import { fileNameOf, lastPart, plainName } from "./file-names.ts";
+import { type ImportHooks, openImported } from "./open-imported.ts";
 import type { Progress } from "./progress.ts";
 import { parseNameAtSnapshot } from "./snapshot-file-name.ts";
 
@@ -26,7 +25,7 @@ export interface BaseChain {
   remote(): HttpFile[];
 }
 
-export interface RemoteOptions {
+export interface RemoteOptions extends ImportHooks {
   readonly progress: Progress;
   /** Ends the opening; once the machine has started it is not used any more. */
   readonly signal: AbortSignal;
@@ -79,25 +78,12 @@ export function linkedChain(url: string, options: RemoteOptions): BaseChain {
 export function pinnedChain(pins: readonly PinnedFile[], options: RemoteOptions): BaseChain {
   const files: HttpFile[] = [];
   let next = 0;
-  const open = async (pin: PinnedFile): Promise<BlockFile> => {
-    const { name, source, identity } = pin;
-    if (source.kind === "import") {
-      return openIndexedDbFile({
-        database: await blockStore(),
-        fileId: source.fileId,
-        name,
-        writable: false,
-      });
-    }
-    const file = await openRemote({ url: source.url, name, identity }, options);
-    files.push(file);
-    return file;
-  };
   // A chain is asked for from the top down, one by one.
   const openNext = async (request: BackingRequest) => {
     const pin = pins[next++];
     if (!pin) throw notPinned(request);
-    return { file: await open(pin), ...(pin.snapshot !== undefined && { snapshot: pin.snapshot }) };
+    const file = await openPinned(pin, options, (remote) => files.push(remote));
+    return { file, ...(pin.snapshot !== undefined && { snapshot: pin.snapshot }) };
   };
   return {
     openBase: async () => {
@@ -108,6 +94,24 @@ export function pinnedChain(pins: readonly PinnedFile[], options: RemoteOptions)
     pinned: () => pins,
     remote: () => files,
   };
+}
+
+/**
+ * Opens a file that a machine was made on, read-only.
+ *
+ * @param onRemote is told of one that comes over HTTP.
+ * @throws ByreError FILE_CHANGED when it is not the same any more; for a copy that is not whole and whose file is not at
+ *   hand IMPORT_UNFINISHED; what opening it meets.
+ */
+export async function openPinned(
+  { name, source, identity }: PinnedFile,
+  options: RemoteOptions,
+  onRemote: (file: HttpFile) => void = () => {},
+): Promise<BlockFile> {
+  if (source.kind === "import") return openImported({ name, source, identity }, options);
+  const file = await openRemote({ url: source.url, name, identity }, options);
+  onRemote(file);
+  return file;
 }
 
 /** A file that is part of a chain, as its snapshot has it if that says one. */

@@ -28,6 +28,7 @@ it("takes the base as it is where nobody names a snapshot", async () => {
     snapshot: undefined,
     applianceName: undefined,
     backingName: "base.qcow2",
+    backingFormat: "qcow2",
     sizeBytes: 2 * MIB,
     startsAtOnce: false,
     configuration: {},
@@ -42,6 +43,7 @@ it("takes the snapshot that the image names, with the size it has there", async 
     snapshot: { id: "2", name: "ready" },
     applianceName: "Base",
     backingName: "base@2.qcow2",
+    backingFormat: "qcow2",
     sizeBytes: MIB,
     startsAtOnce: false,
     configuration: {},
@@ -85,6 +87,7 @@ it("runs an image that names a snapshot which it does not have, and says so", as
     snapshot: undefined,
     applianceName: "Base",
     backingName: "base.qcow2",
+    backingFormat: "qcow2",
     sizeBytes: 2 * MIB,
     startsAtOnce: false,
     configuration: {},
@@ -110,4 +113,17 @@ it("leaves the file open, and as it is", async () => {
   const before = file.toBytes();
   await lookForStart(file, {});
   expect(file.toBytes()).toEqual(before);
+});
+
+it("takes a raw image for a disk, whatever a guest has written to its start", async () => {
+  const content = (await base(["ready"], "ready")).toBytes();
+  const file = createMemoryFile({ name: "disk.img", content });
+  expect(await lookForStart(file, { raw: true })).toMatchObject({
+    snapshot: undefined,
+    applianceName: undefined,
+    backingName: "disk.img",
+    backingFormat: "raw",
+    sizeBytes: content.length,
+    configuration: {},
+  });
 });

@@ -70,7 +70,12 @@ const NOT_FOR_OVERLAYS = ["machine.snapshot", "boot.prefetch"];
  * @throws ByreError SNAPSHOT_NOT_FOUND for a snapshot that a link names; what opening the image meets.
  */
 export async function lookForStart(base: BlockFile, wish: StartWish): Promise<BaseStart> {
-  if (wish.raw) return rawStart(base, wish);
+  if (wish.raw)
+    return plainStart(
+      base.name,
+      base.sizeBytes,
+      wish.memoryMiB === undefined ? {} : { memoryMiB: wish.memoryMiB },
+    );
   const image = await openQcow2(lent(base), { writable: false, backing: "none" });
   try {
     const said = metadataIn(image);
@@ -118,8 +123,12 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
   }
 }
 
-/** A raw image is a disk and nothing besides. */
-function rawStart({ name, sizeBytes }: BlockFile, { memoryMiB }: StartWish): BaseStart {
+/** The start of a disk that says nothing of itself. */
+export function plainStart(
+  name: string,
+  sizeBytes: number,
+  configuration: Partial<MachineConfiguration>,
+): BaseStart {
   return {
     snapshot: undefined,
     applianceName: undefined,
@@ -127,7 +136,7 @@ function rawStart({ name, sizeBytes }: BlockFile, { memoryMiB }: StartWish): Bas
     backingFormat: "raw",
     sizeBytes,
     startsAtOnce: false,
-    configuration: memoryMiB === undefined ? {} : { memoryMiB },
+    configuration,
     display: undefined,
     network: undefined,
     metadata: new Map(),

@@ -3,7 +3,7 @@ import { deleteFiles, whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
 import { linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
-import { makeStoredDisk, pinsOf } from "./machine-disk.ts";
+import { makeEmptyDisk, makeStoredDisk, pinsOf } from "./machine-disk.ts";
 import { lockMachine } from "./machine-lock.ts";
 import { remakeDrives } from "./record-drives.ts";
 
@@ -31,15 +31,18 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
   const lock = await lockMachine(id, record.name);
   try {
     await whileMakingFiles(async () => {
+      const { base: pin, bootsFrom } = record;
       const chain =
-        record.base.source.kind === "url"
-          ? linkedChain(record.base.source.url, options)
+        pin.source.kind === "url"
+          ? linkedChain(pin.source.url, options)
           : pinnedChain(pinsOf(record), options);
-      const disk = await makeStoredDisk(chain, () => record.name, { snapshot: record.baseSnapshot?.name });
+      const disk = bootsFrom
+        ? await makeEmptyDisk(bootsFrom, record.name)
+        : await makeStoredDisk(chain, () => record.name, { snapshot: record.baseSnapshot?.name });
       await disk.device.close();
       const drives = record.drives && (await remakeDrives(record.drives, options));
       await drives?.made.close();
-      const [base = record.base, ...behindBase] = chain.pinned();
+      const [base = pin, ...behindBase] = chain.pinned();
       await library.update(id, {
         overlayFileId: disk.overlay.fileId,
         base,

@@ -7,6 +7,7 @@ import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { SessionSettings } from "../settings/session-settings.ts";
 import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort } from "./export-disk.ts";
 import type { MachineDisk } from "./machine-disk.ts";
+import type { MachineImport } from "./machine-import.ts";
 import type { MachineLock } from "./machine-lock.ts";
 import type { MachineSession } from "./machine-session.ts";
 import type { OpenDrives } from "./record-drives.ts";
@@ -27,6 +28,8 @@ export interface SessionParts {
   readonly baseSnapshot: BaseSnapshot | undefined;
   /** What the appliance asks for. */
   readonly wishes: ApplianceWishes;
+  /** Undefined where all of its files are in this browser, or come from a server. */
+  readonly copying: MachineImport | undefined;
   readonly lock: MachineLock | undefined;
   /** Undefined for a machine that is thrown away. */
   readonly mark: RunMark | undefined;
@@ -112,6 +115,9 @@ export function createSession(parts: SessionParts): MachineSession {
     serial: machine.serial,
     screen: machine.screen,
     keyboard: machine.keyboard,
+    pointer: machine.pointer,
+    sound: machine.sound,
+    output: machine.output,
     screenElement,
     get memoryMiB() {
       return machine.configuration.memoryMiB;
@@ -157,6 +163,7 @@ export function createSession(parts: SessionParts): MachineSession {
       return settings.view;
     },
     setSettings: (chosen) => settings.set(chosen),
+    copying: parts.copying,
     get greets() {
       return greets;
     },

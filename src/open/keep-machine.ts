@@ -1,4 +1,4 @@
-import { ByreError } from "../../disk/index.ts";
+import { ByreError, type IndexedDbFile } from "../../disk/index.ts";
 import { deleteFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import {
@@ -13,9 +13,11 @@ import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import type { BaseStart, StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
-import { importFiles } from "./import-files.ts";
+import { forgetImported, importFiles } from "./import-files.ts";
 import {
   type MachineDisk,
+  type MadeDisk,
+  makeEmptyDisk,
   makeStoredDisk,
   makeThrowAwayDisk,
   openMachineDisk,
@@ -24,6 +26,7 @@ import {
 import type { LinkDrives } from "./machine-link.ts";
 import { lockMachine, type MachineLock } from "./machine-lock.ts";
 import { deleteMade, makeDrives, type OpenDrives, openDrives } from "./record-drives.ts";
+import { sortFiles } from "./sort-files.ts";
 
 /** A disk that a machine can be started on. */
 export interface OpenedDisk {
@@ -88,26 +91,33 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
   }
 }
 
-/** Imports what a person dropped and makes a machine on it. */
+/**
+ * Makes a machine of what a person dropped: on its disk image, or on an empty disk with a CD or floppy to boot from.
+ *
+ * @throws ByreError what is wrong with the files; BACKING_MISSING.
+ */
 export async function makeFromFiles(
   files: readonly File[],
   options: RemoteOptions,
   wish: StartWish,
 ): Promise<OpenedDisk> {
-  const pins = await importFiles(files, options.progress, options.signal);
-  const deleteImported = () =>
-    deleteFiles(pins.flatMap(({ source }) => (source.kind === "import" ? [source.fileId] : [])));
+  const imported = await importFiles(await sortFiles(files));
+  const { chain, cdrom, floppy } = imported;
   try {
-    const made = await makeKept(pinnedChain(pins, options), pins[0]?.name ?? "Machine", wish, () =>
-      openDrives(undefined),
-    );
+    const openOthers = () => openDrives({ ...(cdrom && { cdrom }), ...(floppy && { floppy }) }, options);
+    const medium = cdrom ?? floppy;
+    const [top] = chain;
+    let made: OpenedDisk;
+    if (top) made = await makeKept(pinnedChain(chain, options), top.name, wish, openOthers);
+    else if (medium) made = await makeOnMedium(medium, cdrom ? "cdrom" : "floppy", openOthers);
+    else throw new ByreError("INTERNAL", "There is nothing to run among these files.");
     const discard = async () => {
       await made.discard();
-      await deleteImported();
+      await forgetImported(imported);
     };
     return { ...made, discard };
   } catch (error) {
-    await deleteImported();
+    await forgetImported(imported);
     throw error;
   }
 }
@@ -120,28 +130,57 @@ export async function makeFromFiles(
  * @param openOthers opens what is in the other drives.
  * @throws ByreError what is wrong with the base. Call it inside `whileMakingFiles`, until the record is kept.
  */
-export async function makeKept(
+export function makeKept(
   chain: BaseChain,
   fileName: string,
   wish: StartWish,
-  openOthers: () => Promise<OpenDrives>,
+  openOthers: OpenOthers,
 ): Promise<OpenedDisk> {
-  const id = newId();
-  const taken = (await library.list()).map((record) => record.name);
-  const lock = await lockMachine(id, fileName);
-  try {
+  return makeMachine(fileName, openOthers, async (taken) => {
     const disk = await makeStoredDisk(
       chain,
       (applianceName = "") => nameForMachine(machineName(applianceName) || fileName, taken),
       wish,
     );
+    return { disk, pins: chain.pinned() };
+  });
+}
+
+/** As `makeKept`, for a machine that boots from a CD or a floppy. */
+function makeOnMedium(
+  medium: PinnedFile,
+  bootsFrom: "cdrom" | "floppy",
+  openOthers: OpenOthers,
+): Promise<OpenedDisk> {
+  return makeMachine(medium.name, openOthers, async (taken) => {
+    const disk = await makeEmptyDisk(bootsFrom, nameForMachine(medium.name, taken));
+    return { disk, pins: [medium], bootsFrom };
+  });
+}
+
+type OpenOthers = () => Promise<OpenDrives>;
+
+/** @param makeDisk is told the names that other machines have. */
+async function makeMachine(
+  fileName: string,
+  openOthers: OpenOthers,
+  makeDisk: (taken: readonly string[]) => Promise<{
+    readonly disk: MadeDisk<IndexedDbFile>;
+    readonly pins: readonly PinnedFile[];
+    readonly bootsFrom?: "cdrom" | "floppy";
+  }>,
+): Promise<OpenedDisk> {
+  const id = newId();
+  const taken = (await library.list()).map((record) => record.name);
+  const lock = await lockMachine(id, fileName);
+  try {
+    const { disk, pins, bootsFrom } = await makeDisk(taken);
     const { name } = disk;
     const drives = await openOthers().catch(async (error: unknown) => {
       await disk.device.close();
       await deleteFiles([disk.overlay.fileId]);
       throw error;
     });
-    const pins = chain.pinned();
     const [base, ...behindBase] = pins;
     if (!base) throw new ByreError("INTERNAL", `The base of ${name} was opened without being pinned.`);
     const now = Date.now();
@@ -155,6 +194,7 @@ export async function makeKept(
       base,
       behindBase,
       overlayFileId: disk.overlay.fileId,
+      ...(bootsFrom && { bootsFrom }),
       ...wishes,
       baseSnapshot,
       drives: drives.record,

@@ -14,7 +14,7 @@ import {
 import { blockStore, deleteFiles } from "../library/block-store.ts";
 import { type BaseSnapshot, type MachineRecord, newId } from "../library/machine-record.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
-import { type BaseStart, lookForStart, type StartWish } from "./base-start.ts";
+import { type BaseStart, lookForStart, plainStart, type StartWish } from "./base-start.ts";
 
 /** A machine's disk, open: an overlay in this browser (or in memory) over its base. */
 export interface MachineDisk<Overlay extends BlockFile = BlockFile> {
@@ -58,12 +58,14 @@ export async function openMachineDisk(
   record: MachineRecord,
   options: RemoteOptions,
 ): Promise<MachineDisk<IndexedDbFile>> {
-  const chain = pinnedChain(pinsOf(record), options);
   const overlay = await openIndexedDbFile({
     database: await blockStore(),
     fileId: record.overlayFileId,
     name: overlayName(record.name),
   });
+  // The base is in another drive, and nothing behind the disk.
+  if (record.bootsFrom) return { device: await openQcow2(overlay, { writable: true }), overlay, remote: [] };
+  const chain = pinnedChain(pinsOf(record), options);
   const device = await openOverlay(overlay, chain, record.baseSnapshot);
   return { device, overlay, remote: chain.remote() };
 }
@@ -88,6 +90,41 @@ export async function makeStoredDisk(
   }
 }
 
+/** An empty disk costs nothing until it is written to: room for a system, and few enough bytes for any BIOS of the time. */
+const EMPTY_DISK_BYTES = { cdrom: 8 * 1024 ** 3, floppy: 504 * 1024 ** 2 } as const;
+/** What starts from a CD is larger than what starts from a floppy, and has no image to say how large. */
+const CD_MEMORY_MIB = 512;
+
+/**
+ * As `makeStoredDisk`, for a machine that boots from a CD or a floppy: its disk is empty, for its saved states and
+ * whatever is installed on it.
+ */
+export async function makeEmptyDisk(
+  bootsFrom: "cdrom" | "floppy",
+  name: string,
+): Promise<MadeDisk<IndexedDbFile>> {
+  const fileId = newId();
+  try {
+    const overlay = await openIndexedDbFile({
+      database: await blockStore(),
+      fileId,
+      name: overlayName(name),
+      create: true,
+    });
+    const sizeBytes = EMPTY_DISK_BYTES[bootsFrom];
+    await createQcow2(overlay, { sizeBytes });
+    const device = await openQcow2(overlay, { writable: true });
+    const configuration = {
+      bootOrder: bootsFrom,
+      ...(bootsFrom === "cdrom" && { memoryMiB: CD_MEMORY_MIB }),
+    };
+    return { device, overlay, remote: [], start: plainStart(name, sizeBytes, configuration), name };
+  } catch (error) {
+    await deleteFiles([fileId]);
+    throw error;
+  }
+}
+
 /** As `makeStoredDisk`, but what the guest writes stays in memory and is gone with the page. */
 export function makeThrowAwayDisk(
   chain: BaseChain,
@@ -106,12 +143,13 @@ async function makeDisk<Overlay extends BlockFile>(
   const base = await chain.openBase();
   let overlay: Overlay | undefined;
   try {
-    const start = await lookForStart(base, wish);
+    const [pin] = chain.pinned();
+    const start = await lookForStart(base, { ...wish, raw: pin?.format === "raw" });
     await wish.agree?.(start, base);
     const name = nameMachine(start.applianceName);
     overlay = await createFile(overlayName(name));
     const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    const backing = { name: start.backingName, format: "qcow2" };
+    const backing = { name: start.backingName, format: start.backingFormat };
     await createQcow2(overlay, { sizeBytes, backing, extensions: metadataExtensions(start.metadata, name) });
     const device = await openOverlay(overlay, chain, start.snapshot, base);
     return { device, overlay, remote: chain.remote(), start, name };

@@ -1,8 +1,11 @@
 import type { Metadata } from "../../disk/index.ts";
 import type {
   MachineKeyboard,
+  MachineOutput,
+  MachinePointer,
   MachineScreen,
   MachineSerial,
+  MachineSound,
   MachineState,
   SnapshotChange,
   SnapshotDescription,
@@ -11,6 +14,7 @@ import type { ImageMetadata } from "../appliance/image-metadata.ts";
 import type { AutosaveMinutes, MachineSettings } from "../library/machine-record.ts";
 import type { SettingsView } from "../settings/session-settings.ts";
 import type { ExportOptions, ExportTarget } from "./export-disk.ts";
+import type { MachineImport } from "./machine-import.ts";
 
 /** Counted since the machine was opened. */
 export interface SessionStats {
@@ -73,6 +77,10 @@ export interface MachineSession {
   readonly serial: MachineSerial;
   readonly screen: MachineScreen;
   readonly keyboard: MachineKeyboard;
+  readonly pointer: MachinePointer;
+  readonly sound: MachineSound;
+  /** What the guest has written to its second serial port. */
+  readonly output: MachineOutput;
   /** What the guest's screen is drawn into; whoever shows the machine puts it into the document. */
   readonly screenElement: HTMLElement;
   /** Of the guest; a loaded state brings its own. */
@@ -157,6 +165,8 @@ export interface MachineSession {
    * @throws ByreError INVALID_ARGUMENT for what cannot be, STORAGE; nothing has changed then.
    */
   setSettings(chosen: MachineSettings): Promise<void>;
+  /** The copying of its files into this browser; undefined where there is nothing to be copied when it is opened. */
+  readonly copying: MachineImport | undefined;
   /** Whether what the appliance says when it first runs is still to be shown. */
   readonly greets: boolean;
   /** It was shown. */

@@ -64,13 +64,15 @@ export async function machineFromSnapshot(
         base,
         behindBase,
         overlayFileId: fileId,
+        ...(record?.bootsFrom && { bootsFrom: record.bootsFrom }),
+        importPaused: record?.importPaused,
         ...wishes,
         settings,
         autosaveMinutes: record?.autosaveMinutes,
         baseSnapshot,
+        drives,
         greeted: true,
         ...(copied.vmStateBytes > 0 && { suspended: { id: copied.id, atMs: savedAtMs(copied) } }),
-        drives,
       };
       await library.put(made);
       return made.id;

@@ -1,4 +1,4 @@
-import { type Qcow2Device, toByreError } from "../../disk/index.ts";
+import { type ImportingFile, type Qcow2Device, toByreError } from "../../disk/index.ts";
 import { type Machine, type StartFrom, startMachine } from "../../emulator/index.ts";
 import { whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
@@ -12,6 +12,7 @@ import { cancelled, fetchEmulatorFiles } from "./emulator-files.ts";
 import { fileNameOf, plainName } from "./file-names.ts";
 import { makeFromFiles, makeKept, makeThrowAway, type OpenedDisk, openKept } from "./keep-machine.ts";
 import { isPristine } from "./machine-disk.ts";
+import { createMachineImport } from "./machine-import.ts";
 import type { ImageLink } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
 import { hasDrives, makeDrives } from "./record-drives.ts";
@@ -79,7 +80,8 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
   // Both at once: they come over the same line, and a boot needs both.
   const fetching = fetchEmulatorFiles(options.progress, options.signal);
   fetching.catch(() => {});
-  const opened = await openDisk(request, options);
+  const importing: ImportingFile[] = [];
+  const opened = await openDisk(request, { ...options, onImporting: (file) => importing.push(file) });
   const { disk, drives, record, name, pins, lock, baseSnapshot } = opened;
   try {
     const plan = await choosePlan(opened, request.diskOnly ?? false, options);
@@ -104,6 +106,10 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
       return opened.isNew ? startNew(record, mark, start) : startKept(record, mark, plan, start);
     };
     const machine = await startIt();
+    const copying =
+      record && importing.length > 0
+        ? createMachineImport(record.id, importing, record.importPaused ?? false)
+        : undefined;
     return createSession({
       record,
       name,
@@ -114,6 +120,7 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
       pins,
       baseSnapshot,
       wishes: opened.wishes,
+      copying,
       lock,
       mark,
       screenElement,

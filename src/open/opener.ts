@@ -1,6 +1,7 @@
 import { ByreError, toByreError } from "../../disk/index.ts";
 import { imageHash } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
+import type { FileQuestion } from "./open-imported.ts";
 import type { OpenRequest, ResumeQuestion } from "./open-machine.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import type { StartQuestion } from "./start-question.ts";
@@ -32,6 +33,14 @@ export type OpenState =
       /** When the machine was opened before. */
       readonly lastUsedAtMs: number;
       readonly goOn: (fromState: boolean) => void;
+      readonly cancel: () => void;
+    }
+  /** A file of the machine's is needed again: its copy in this browser is not whole. */
+  | {
+      readonly phase: "asking-file";
+      readonly request: OpenRequest;
+      readonly question: FileQuestion;
+      readonly goOn: (file: File) => void;
       readonly cancel: () => void;
     }
   /** A new machine is about to be made: whether it may run. */
@@ -153,7 +162,23 @@ function createOpener(): Opener {
         become(opening);
         return true;
       };
-      const session = await openMachine(request, { progress, signal, askResume, askStart });
+      const askFile = async (question: FileQuestion) => {
+        const file = await askFor<File>(question.fileName, abort, (answer) => ({
+          phase: "asking-file",
+          request,
+          question,
+          ...answer,
+        }));
+        become(opening);
+        return file;
+      };
+      const session = await openMachine(request, {
+        progress,
+        signal,
+        askResume,
+        askStart,
+        ...(!options.unattended && { askFile }),
+      });
       // Nobody is there to read it.
       if (options.unattended) session.greeted();
       here = { session, request };

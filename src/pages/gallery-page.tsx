@@ -1,8 +1,6 @@
 import { FileUp } from "lucide-react";
 import { useCallback, useDeferredValue, useEffect, useState } from "react";
-import { FileTrigger } from "react-aria-components/FileTrigger";
 import { Brand } from "../components/brand.tsx";
-import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import { ThemeButton } from "../components/theme-button.tsx";
 import { useAppliances } from "../library/use-appliances.ts";
@@ -14,6 +12,7 @@ import styles from "./gallery-page.module.css";
 import { GalleryTools } from "./gallery-tools.tsx";
 import { MachineSection } from "./machine-section.tsx";
 import { openFiles } from "./open-files.ts";
+import { OpenFilesButton } from "./open-files-button.tsx";
 import { usePageTitle } from "./use-page-title.ts";
 
 interface GalleryView {
@@ -58,12 +57,10 @@ export function GalleryPage() {
               Whole PCs that run in this page, each from a single file. What they write stays in this browser.
             </p>
           </div>
-          <FileTrigger allowsMultiple onSelect={(files) => files && openFiles([...files])}>
-            <Button>
-              <FileUp size={17} aria-hidden="true" />
-              Open image file
-            </Button>
-          </FileTrigger>
+          <OpenFilesButton onFiles={openFiles}>
+            <FileUp size={17} aria-hidden="true" />
+            Open image file
+          </OpenFilesButton>
         </div>
 
         {error && (

@@ -4,6 +4,7 @@ import { goTo } from "../components/page-location.ts";
 import { openAddress, requestOf } from "../open/open-address.ts";
 import { opener } from "../open/opener.ts";
 import { useOpenState } from "../open/use-opener.ts";
+import { FileQuestion } from "./file-question.tsx";
 import { MachineView } from "./machine-view.tsx";
 import { OpenFailed } from "./open-failed.tsx";
 import { OpenProgress } from "./open-progress.tsx";
@@ -47,6 +48,15 @@ export function MachinePage({ location }: { location: string }) {
           onCancel={state.cancel}
         />
       );
+    case "asking-file":
+      return (
+        <FileQuestion
+          request={state.request}
+          question={state.question}
+          onFile={state.goOn}
+          onCancel={state.cancel}
+        />
+      );
     case "asking-start": {
       const { question, goOn, cancel } = state;
       const decline = () => {
@@ -85,5 +95,7 @@ export function MachinePage({ location }: { location: string }) {
 function leave(): void {
   opener.dismiss();
   // A machine that is on goes on behind the gallery; one that is off has no reason to keep its memory.
-  if (opener.session()?.state === "stopped") opener.close().catch(() => {});
+  // While its files are being copied it is what copies them.
+  const here = opener.session();
+  if (here?.state === "stopped" && here.copying?.progress.state !== "copying") opener.close().catch(() => {});
 }

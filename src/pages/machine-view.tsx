@@ -3,6 +3,7 @@ import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
 import { GuestScreen } from "./guest-screen.tsx";
+import { ImportProgress } from "./import-progress.tsx";
 import { MachineNotices } from "./machine-notices.tsx";
 import { MACHINE_PANELS } from "./machine-panels.tsx";
 import { MachineProblem } from "./machine-problem.tsx";
@@ -86,6 +87,7 @@ export function MachineView({ session }: { session: MachineSession }) {
           <h1 className="visually-hidden">{session.name}</h1>
           {failure && !snapshotsOpen && <Notice tone="danger">{failure}</Notice>}
           <MachineNotices session={session} />
+          {session.copying && <ImportProgress machineName={session.name} copying={session.copying} />}
           <MachineProblem session={session} state={state} run={run} />
           <ViewSwitch
             view={view}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createMemoryFile, openRawDevice } from "../../disk/index.ts";
+import { createMemoryFile, openRawDevice } from "../disk/index.ts";
 import { imageKind } from "./image-kind.ts";
 
 const KIB = 1024;

@@ -1,4 +1,4 @@
-import type { BlockDevice } from "../../disk/index.ts";
+import type { BlockFile } from "../disk/index.ts";
 
 /** What a machine does with an image. */
 export type ImageKind = "disk" | "cdrom" | "floppy";
@@ -11,10 +11,10 @@ const DISC_MARK_BYTES = 0x8001;
 const DISC_MARKS = ["CD001", "BEA01"];
 
 /** What kind of medium a raw image is, by its size and content. Anything may be a disk. */
-export async function imageKind(device: BlockDevice): Promise<ImageKind> {
-  if (FLOPPY_BYTES.has(device.sizeBytes)) return "floppy";
+export async function imageKind(image: Pick<BlockFile, "sizeBytes" | "read">): Promise<ImageKind> {
+  if (FLOPPY_BYTES.has(image.sizeBytes)) return "floppy";
   const mark = new Uint8Array(5);
-  if (device.sizeBytes < DISC_MARK_BYTES + mark.length) return "disk";
-  await device.read(DISC_MARK_BYTES, mark);
+  if (image.sizeBytes < DISC_MARK_BYTES + mark.length) return "disk";
+  await image.read(DISC_MARK_BYTES, mark);
   return DISC_MARKS.includes(new TextDecoder().decode(mark)) ? "cdrom" : "disk";
 }
