@@ -42,7 +42,11 @@ try {
   await ensurePage();
   await ensureLibrary();
 
-  count((await exitCode("npm", ["run", "--silent", "check"])) === 0 ? { passed: 1 } : { failed: 1 });
+  if ((await exitCode("npm", ["run", "--silent", "check"])) === 0) count({ passed: 1 });
+  else {
+    count({ failed: 1 });
+    failures.push({ name: "npm run check", message: "Lint or types: see above." });
+  }
   await runVitest();
   await runPlaywright();
 } catch (error) {
