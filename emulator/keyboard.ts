@@ -18,6 +18,13 @@ export function createKeyboard(first: V86Emulator): Keyboard {
   let emulator = first;
   let enabled = false;
   emulator.keyboard_set_enabled(enabled);
+  let line: Promise<unknown> = Promise.resolve();
+  // One after the other: the bytes of two keys between each other would be other keys.
+  const inLine = (send: () => Promise<void>): Promise<void> => {
+    const sent = line.then(send);
+    line = sent.catch(() => undefined);
+    return sent;
+  };
   return {
     attach(next) {
       emulator = next;
@@ -27,17 +34,16 @@ export function createKeyboard(first: V86Emulator): Keyboard {
       enabled = now;
       emulator.keyboard_set_enabled(now);
     },
-    async sendText(text) {
-      // v86 sends simulated keys through the same gate as real ones, so the gate is held open for each.
-      for (const character of text) {
-        emulator.keyboard_set_enabled(true);
-        await emulator.keyboard_send_text(character);
-        emulator.keyboard_set_enabled(enabled);
-        await new Promise((resolve) => setTimeout(resolve, KEY_INTERVAL_MS));
-      }
-    },
-    async sendScancodes(codes) {
-      await emulator.keyboard_send_scancodes(codes, KEY_INTERVAL_MS);
-    },
+    sendText: (text) =>
+      inLine(async () => {
+        // v86 sends simulated keys through the same gate as real ones, so the gate is held open for each.
+        for (const character of text) {
+          emulator.keyboard_set_enabled(true);
+          await emulator.keyboard_send_text(character);
+          emulator.keyboard_set_enabled(enabled);
+          await new Promise((resolve) => setTimeout(resolve, KEY_INTERVAL_MS));
+        }
+      }),
+    sendScancodes: (codes) => inLine(() => emulator.keyboard_send_scancodes(codes, KEY_INTERVAL_MS)),
   };
 }

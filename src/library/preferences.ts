@@ -3,11 +3,29 @@ import { createStore, get, set, type UseStore } from "idb-keyval";
 /** What a person set; lives in a small database of its own. */
 export interface Preferences {
   theme: Theme;
+  screenSize: ScreenSize;
+  /** CSS pixels. */
+  terminalFontSize: number;
+  sound: SoundChoice;
 }
 
 export type Theme = "system" | "light" | "dark";
 
-const DEFAULTS: Preferences = { theme: "system" };
+/** `whole`: the largest whole multiple that fits, which is sharp. `fill`: as large as the window allows. */
+export type ScreenSize = "whole" | "fill";
+
+export interface SoundChoice {
+  readonly muted: boolean;
+  /** 0 to 1. */
+  readonly volume: number;
+}
+
+const DEFAULTS: Preferences = {
+  theme: "system",
+  screenSize: "whole",
+  terminalFontSize: 13,
+  sound: { muted: false, volume: 1 },
+};
 
 let store: UseStore | undefined;
 

@@ -18,12 +18,17 @@ export async function saveFile(
   fileName: string,
   write: (target: ExportTarget) => Promise<void>,
 ): Promise<boolean> {
-  const suggestedName = fileName.replace(/[\p{Cc}\\/:*?"<>|]/gu, "_");
+  const suggestedName = safeFileName(fileName);
   const chosen = await chooseFile(suggestedName);
   if (chosen === "none") return false;
   if (chosen) await write(await chosen.createWritable());
   else download(await asBlob(write), suggestedName);
   return true;
+}
+
+/** A name without what a file's name cannot have on one system or another. */
+export function safeFileName(name: string): string {
+  return name.replace(/[\p{Cc}\\/:*?"<>|]/gu, "_");
 }
 
 /** @returns undefined where the browser, or the frame this page is in, has no such dialog. */

@@ -12,6 +12,19 @@ it.each([
   expect(fitScreen(TEXT, box, ratio)).toEqual(fit);
 });
 
+it("fills a box when it is to, and is sharp where that happens to be a whole multiple", () => {
+  expect(fitScreen(TEXT, { width: 1080, height: 700 }, 1, "fill")).toEqual({
+    width: 1080,
+    height: 600,
+    sharp: false,
+  });
+  expect(fitScreen(TEXT, { width: 720, height: 700 }, 2, "fill")).toEqual({
+    width: 720,
+    height: 400,
+    sharp: true,
+  });
+});
+
 it("shows nothing of a screen that has no size yet", () => {
   expect(fitScreen({ width: 0, height: 0 }, { width: 10, height: 10 }, 1)).toEqual({
     width: 0,

@@ -1,3 +1,5 @@
+import type { ScreenSize } from "../library/preferences.ts";
+
 export interface Size {
   readonly width: number;
   readonly height: number;
@@ -10,16 +12,23 @@ export interface ScreenFit extends Size {
 
 /**
  * How large to show a guest's screen: the largest whole multiple of device pixels that fits, or, where the
- * box is smaller than the screen, scaled down to fit.
+ * box is smaller than the screen or is to be filled, as large as fits.
  *
  * @param screen in guest pixels.
  * @param box in CSS pixels, as is the result.
  * @param pixelRatio device pixels a CSS pixel.
+ * @param size default: `whole`.
  */
-export function fitScreen(screen: Size, box: Size, pixelRatio: number): ScreenFit {
+export function fitScreen(
+  screen: Size,
+  box: Size,
+  pixelRatio: number,
+  size: ScreenSize = "whole",
+): ScreenFit {
   if (screen.width === 0 || screen.height === 0) return { width: 0, height: 0, sharp: true };
   const fill = Math.min(box.width / screen.width, box.height / screen.height) * pixelRatio;
-  const sharp = fill >= 1;
-  const scale = (sharp ? Math.floor(fill) : fill) / pixelRatio;
+  const devicePixels = size === "whole" && fill >= 1 ? Math.floor(fill) : fill;
+  const sharp = Number.isInteger(devicePixels);
+  const scale = devicePixels / pixelRatio;
   return { width: screen.width * scale, height: screen.height * scale, sharp };
 }

@@ -1,24 +1,27 @@
 import { useEffect, useRef } from "react";
+import type { ScreenSize } from "../library/preferences.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { fitScreen } from "./fit-screen.ts";
 import styles from "./guest-screen.module.css";
 
 export interface GuestScreenProps {
   session: MachineSession;
+  size: ScreenSize;
   /** Whether the guest's keyboard is the person's now. */
   onKeys: (on: boolean) => void;
 }
 
 /** The guest's VGA screen, as large and as sharp as the box allows. Keys go to it while it has the focus. */
-export function GuestScreen({ session, onKeys }: GuestScreenProps) {
+export function GuestScreen({ session, size, onKeys }: GuestScreenProps) {
   const box = useRef<HTMLDivElement>(null);
+  const latestSize = useRef(size);
   const { screenElement, keyboard } = session;
 
   useEffect(() => {
     const outer = box.current;
     if (!outer) return;
     outer.append(screenElement);
-    const refit = () => applyFit(outer, screenElement);
+    const refit = () => applyFit(outer, screenElement, latestSize.current);
     const resized = new ResizeObserver(refit);
     resized.observe(outer);
     // The guest changes its mode by changing the size of the canvas.
@@ -39,6 +42,11 @@ export function GuestScreen({ session, onKeys }: GuestScreenProps) {
     };
   }, [screenElement, keyboard]);
 
+  useEffect(() => {
+    latestSize.current = size;
+    if (box.current) applyFit(box.current, screenElement, size);
+  }, [screenElement, size]);
+
   return (
     <div
       ref={box}
@@ -47,6 +55,8 @@ export function GuestScreen({ session, onKeys }: GuestScreenProps) {
       tabIndex={0}
       role="application"
       aria-label="Guest screen. Keys go to the guest; Control Alt G leaves it."
+      // The emulator's mouse takes the browser's own focusing away.
+      onPointerDown={(event) => event.currentTarget.focus({ preventScroll: true })}
       onFocus={() => {
         keyboard.setEnabled(true);
         onKeys(true);
@@ -59,7 +69,7 @@ export function GuestScreen({ session, onKeys }: GuestScreenProps) {
   );
 }
 
-function applyFit(outer: HTMLElement, screen: HTMLElement): void {
+function applyFit(outer: HTMLElement, screen: HTMLElement, size: ScreenSize): void {
   const canvas = screen.querySelector("canvas");
   if (!canvas || outer.clientWidth === 0) return;
   const padding = 2 * Number.parseFloat(getComputedStyle(outer).paddingTop);
@@ -67,6 +77,7 @@ function applyFit(outer: HTMLElement, screen: HTMLElement): void {
     { width: canvas.width, height: canvas.height },
     { width: outer.clientWidth - padding, height: outer.clientHeight - padding },
     devicePixelRatio,
+    size,
   );
   outer.style.setProperty("--guest-width", `${fit.width}px`);
   outer.style.setProperty("--guest-height", `${fit.height}px`);

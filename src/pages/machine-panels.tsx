@@ -1,4 +1,4 @@
-import { Download, History, Info, type LucideIcon } from "lucide-react";
+import { Download, History, Info, type LucideIcon, TextCursorInput } from "lucide-react";
 import { type ComponentType, type LazyExoticComponent, lazy } from "react";
 import type { MachineSession } from "../open/machine-session.ts";
 
@@ -49,5 +49,14 @@ export const MACHINE_PANELS: readonly MachinePanel[] = [
     icon: Info,
     place: "menu",
     Panel: lazy(async () => ({ default: (await import("./about-panel.tsx")).AboutPanel })),
+  },
+  {
+    id: "type-text",
+    label: "Type text",
+    icon: TextCursorInput,
+    place: "menu",
+    Panel: lazy(async () => ({
+      default: (await import("../machine-tools/type-text-panel.tsx")).TypeTextPanel,
+    })),
   },
 ];

@@ -1,5 +1,7 @@
 import { lazy, Suspense, useRef, useState } from "react";
 import { Notice } from "../components/notice.tsx";
+import { ScreenTools } from "../machine-tools/screen-tools.tsx";
+import { usePreference } from "../machine-tools/use-preference.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
 import { GuestScreen } from "./guest-screen.tsx";
@@ -20,6 +22,10 @@ import { ViewSwitch } from "./view-switch.tsx";
 const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
 const Greeting = lazy(async () => ({ default: (await import("./greeting.tsx")).Greeting }));
 
+const OnScreenKeyboard = lazy(async () => ({
+  default: (await import("../machine-tools/on-screen-keyboard.tsx")).OnScreenKeyboard,
+}));
+
 const GREETING = "greeting";
 
 /** What has the keyboard; undefined when it is the page itself. */
@@ -35,6 +41,8 @@ export function MachineView({ session }: { session: MachineSession }) {
   // The id of a panel, or what the appliance says when it first runs.
   const [panel, setPanel] = useState<string | undefined>(session.greets ? GREETING : undefined);
   const snapshotsOpen = panel === "snapshots";
+  const [size, setSize] = usePreference("screenSize", "whole");
+  const [keyboardShown, setKeyboardShown] = useState(false);
   const page = useRef<HTMLDivElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
@@ -98,11 +106,34 @@ export function MachineView({ session }: { session: MachineSession }) {
           />
           <div className={styles.panels} data-view={view}>
             <section className={styles.screen} aria-label="Screen" ref={screen}>
-              <GuestScreen session={session} onKeys={(on) => keysGoTo(on ? "screen" : undefined)} />
+              <ScreenTools
+                session={session}
+                state={state}
+                size={size}
+                onSize={setSize}
+                keyboardShown={keyboardShown}
+                onKeyboard={() => setKeyboardShown(!keyboardShown)}
+                onTypeText={() => show("type-text")}
+                run={run}
+              />
+              <GuestScreen
+                session={session}
+                size={size}
+                onKeys={(on) => keysGoTo(on ? "screen" : undefined)}
+              />
+              {keyboardShown && (
+                <Suspense fallback={null}>
+                  <OnScreenKeyboard keyboard={session.keyboard} />
+                </Suspense>
+              )}
             </section>
             <section className={styles.terminal} aria-label="Serial terminal" ref={terminal}>
               <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
-                <SerialTerminal session={session} onKeys={(on) => keysGoTo(on ? "terminal" : undefined)} />
+                <SerialTerminal
+                  session={session}
+                  onKeys={(on) => keysGoTo(on ? "terminal" : undefined)}
+                  run={run}
+                />
               </Suspense>
             </section>
           </div>

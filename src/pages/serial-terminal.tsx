@@ -1,7 +1,9 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import "@xterm/xterm/css/xterm.css";
+import { TerminalTools } from "../machine-tools/terminal-tools.tsx";
+import { usePreference } from "../machine-tools/use-preference.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import styles from "./serial-terminal.module.css";
 
@@ -9,13 +11,18 @@ export interface SerialTerminalProps {
   session: MachineSession;
   /** Whether keys go to the terminal now. */
   onKeys: (on: boolean) => void;
+  run: (action: () => Promise<unknown>) => void;
 }
 
+const FONT_SIZE = 13;
+
 /** The guest's first serial port. What it wrote before this was shown is written into it first. */
-function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
+function SerialTerminal({ session, onKeys, run }: SerialTerminalProps) {
   const box = useRef<HTMLDivElement>(null);
   const keysListener = useRef(onKeys);
   keysListener.current = onKeys;
+  const [shown, setShown] = useState<{ readonly terminal: Terminal; readonly fit: FitAddon }>();
+  const [fontSize, setFontSize] = usePreference("terminalFontSize", FONT_SIZE);
 
   useEffect(() => {
     const outer = box.current;
@@ -23,7 +30,7 @@ function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
     const style = getComputedStyle(outer);
     const terminal = new Terminal({
       fontFamily: style.getPropertyValue("--font-mono"),
-      fontSize: 13,
+      fontSize: FONT_SIZE,
       scrollback: 5000,
       theme: {
         background: style.getPropertyValue("--screen"),
@@ -60,7 +67,9 @@ function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
     // A hidden terminal has no size to fit to.
     const resized = new ResizeObserver(() => outer.clientWidth > 0 && fit.fit());
     resized.observe(outer);
+    setShown({ terminal, fit });
     return () => {
+      setShown(undefined);
       resized.disconnect();
       endOutput();
       endResets();
@@ -68,7 +77,18 @@ function SerialTerminal({ session, onKeys }: SerialTerminalProps) {
     };
   }, [session]);
 
-  return <div className={styles.box} ref={box} />;
+  useEffect(() => {
+    if (!shown) return;
+    shown.terminal.options.fontSize = fontSize;
+    if (shown.terminal.element?.clientWidth) shown.fit.fit();
+  }, [shown, fontSize]);
+
+  return (
+    <>
+      <TerminalTools terminal={shown?.terminal} fontSize={fontSize} onFontSize={setFontSize} run={run} />
+      <div className={styles.box} ref={box} />
+    </>
+  );
 }
 
 // biome-ignore lint/style/noDefaultExport: what React.lazy loads

@@ -1,0 +1,224 @@
+import type { Page } from "@playwright/test";
+import axe from "axe-core";
+import { ask, expect, test, waitForSerial } from "./byre-test.ts";
+import type { ImageServer } from "./image-server.ts";
+import { BANNER, fromMenu, openGuest } from "./panel-steps.ts";
+
+test.use({ permissions: ["clipboard-read", "clipboard-write"] });
+
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() =>
+    (window as unknown as { axe: typeof axe }).axe.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    }),
+  );
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
+}
+
+function button(page: Page, name: string) {
+  return page.getByRole("button", { name, exact: true });
+}
+
+/** Boots the tiny guest and has it listen to its keyboard, which waits for being asked. */
+async function openListening(page: Page, images: ImageServer): Promise<void> {
+  await openGuest(page, images);
+  // The BIOS would take the keys with every interrupt of the keyboard.
+  await ask(page, "o0021AA");
+  await ask(page, "o0060F4");
+  expect(await scanCodes(page)).toBe("FA");
+}
+
+/** What the guest's keyboard controller holds, in the order it came. */
+async function scanCodes(page: Page): Promise<string> {
+  const codes: string[] = [];
+  for (;;) {
+    const status = Number.parseInt((await ask(page, "i0064")).slice(1), 16);
+    if ((status & 1) === 0) return codes.join(" ");
+    codes.push((await ask(page, "i0060")).slice(-2));
+  }
+}
+
+test("keys that a browser keeps reach the guest from a menu", async ({ page, images }) => {
+  await openListening(page, images);
+  await button(page, "Send keys").click();
+  await page.getByRole("menuitem", { name: "Ctrl-Alt-Del" }).click();
+  await expect.poll(() => scanCodes(page)).toBe("1D 38 E0 53 E0 D3 B8 9D");
+});
+
+test("a keyboard on the screen types, with modifiers that stay down for one key", async ({
+  page,
+  images,
+}) => {
+  await openListening(page, images);
+  await button(page, "Send keys").click();
+  await page.getByRole("menuitem", { name: "Show a keyboard" }).click();
+  const keyboard = page.getByRole("region", { name: "Keyboard" });
+  await keyboard.getByRole("button", { name: "Ctrl", exact: true }).click();
+  await expect(keyboard.getByRole("button", { name: "Ctrl", exact: true })).toHaveAttribute(
+    "aria-pressed",
+    "true",
+  );
+  await keyboard.getByRole("button", { name: "c", exact: true }).click();
+  await expect.poll(() => scanCodes(page)).toBe("1D 2E AE 9D");
+
+  // Twice: for all that follow. What is on the keys follows too.
+  await keyboard.getByRole("button", { name: "Shift" }).dblclick();
+  await keyboard.getByRole("button", { name: "A", exact: true }).click();
+  await keyboard.getByRole("button", { name: "!", exact: true }).press("Enter");
+  await keyboard.getByRole("button", { name: "Shift, locked" }).click();
+  await expect.poll(() => scanCodes(page)).toBe("2A 1E 9E 02 82 AA");
+
+  await keyboard.getByRole("button", { name: /other keys/ }).click();
+  await keyboard.getByRole("button", { name: "F10" }).click();
+  await keyboard.getByRole("button", { name: "Up", exact: true }).click();
+  await expect.poll(() => scanCodes(page)).toBe("44 C4 E0 48 E0 C8");
+});
+
+test("on a touch screen the keyboard has a button, and comes with the screen", async ({
+  browser,
+  images,
+}) => {
+  const phone = await browser.newContext({
+    hasTouch: true,
+    isMobile: true,
+    viewport: { width: 360, height: 640 },
+  });
+  const page = await phone.newPage();
+  await openListening(page, images);
+  await button(page, "Keyboard").tap();
+  const keyboard = page.getByRole("region", { name: "Keyboard" });
+  await keyboard.getByRole("button", { name: "q", exact: true }).tap();
+  await expect.poll(() => scanCodes(page)).toBe("10 90");
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+  for (const key of await keyboard.getByRole("button").all()) {
+    const box = await key.boundingBox();
+    expect(Math.min(box?.width ?? 0, box?.height ?? 0)).toBeGreaterThanOrEqual(24);
+  }
+  await phone.close();
+});
+
+test("text is typed into the machine; what its keyboard lacks is said", async ({ page, images }) => {
+  await openListening(page, images);
+  await page.evaluate(() => navigator.clipboard.writeText("aB\t1ö"));
+  await button(page, "Type text").click();
+  const panel = page.getByRole("complementary", { name: "Type text" });
+  await panel.getByRole("button", { name: "Paste here" }).click();
+  await expect(panel.getByLabel("Text", { exact: true })).toHaveValue("aB\t1ö");
+  await expect(panel.getByText("1 left out: the keyboard has no such keys")).toBeVisible();
+  await panel.getByRole("button", { name: "Type it" }).click();
+  await expect(panel.getByText("All of it is typed.")).toBeVisible();
+  expect(await scanCodes(page)).toBe("1E 9E 2A 30 B0 AA 0F 8F 02 82");
+
+  await panel.getByLabel("Text", { exact: true }).fill("x".repeat(5000));
+  await panel.getByRole("button", { name: "Type it" }).click();
+  await panel.getByRole("button", { name: "Stop" }).click();
+  await expect(panel.getByText(/^\d+ of 5000 characters are typed\.$/)).toBeVisible();
+});
+
+test("the screen is saved and copied as a picture", async ({ page, images }) => {
+  await openGuest(page, images);
+  await button(page, "Picture").click();
+  const [saved] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("menuitem", { name: "Save the picture" }).click(),
+  ]);
+  expect(saved.suggestedFilename()).toMatch(/^guest \d{4}-\d\d-\d\d \d\d-\d\d-\d\d\.png$/);
+  await button(page, "Picture").click();
+  await page.getByRole("menuitem", { name: "Copy the picture" }).click();
+  await expect(page.getByText("Picture copied")).toBeVisible();
+  const types = await page.evaluate(async () => (await navigator.clipboard.read()).map(({ types }) => types));
+  expect(types).toEqual([["image/png"]]);
+});
+
+test("the screen fills its place when it is asked to, and the next time too", async ({ page, images }) => {
+  await openGuest(page, images);
+  const canvas = page.getByRole("application", { name: /Guest screen/ }).locator("canvas");
+  const sizes = () =>
+    canvas.evaluate((element) => {
+      const { width, height } = element.getBoundingClientRect();
+      const box = element.closest<HTMLElement>("[role=application]");
+      return {
+        scale: width / (element as HTMLCanvasElement).width,
+        height,
+        room: box?.clientWidth ?? 0,
+        width,
+      };
+    });
+  expect((await sizes()).scale).toBe(1);
+  await button(page, "Size").click();
+  await page.getByRole("menuitemradio", { name: "Fill" }).click();
+  await expect.poll(async () => (await sizes()).room - (await sizes()).width).toBeLessThan(20);
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect.poll(async () => (await sizes()).room - (await sizes()).width).toBeLessThan(20);
+});
+
+test("the terminal is copied, pasted into, cleared, and its letters made larger", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  const rows = page.locator(".xterm-rows");
+  await expect(rows).toContainText(BANNER);
+  await button(page, "Copy everything").click();
+  await expect(page.getByText("All of it copied")).toBeVisible();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain(BANNER);
+
+  await page.evaluate(() => navigator.clipboard.writeText("Epasted\n"));
+  await button(page, "Paste").click();
+  // A terminal sends Enter for the end of a line, and this guest waits for the other sign.
+  await page.evaluate(() => window.byre.machine?.serial.send("\n"));
+  await waitForSerial(page, "pasted");
+  await button(page, "Clear the terminal").click();
+  await expect(rows).not.toContainText(BANNER);
+
+  const heightOfRow = () =>
+    rows
+      .locator("div")
+      .first()
+      .evaluate((row) => row.getBoundingClientRect().height);
+  const before = await heightOfRow();
+  for (let times = 0; times < 5; times++) await button(page, "Larger letters").click();
+  await expect.poll(heightOfRow).toBeGreaterThan(before);
+  const larger = await heightOfRow();
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect.poll(heightOfRow).toBe(larger);
+});
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test.describe(`in ${colorScheme}`, () => {
+    test.use({ colorScheme });
+
+    test("the tools of screen and terminal have no axe violations and fit 320 pixels", async ({
+      page,
+      images,
+    }) => {
+      await openGuest(page, images);
+      await page.setViewportSize({ width: 320, height: 640 });
+      await button(page, "Send keys").click();
+      await page.getByRole("menuitem", { name: "SysRq, for Linux" }).click();
+      await expect(page.getByRole("menuitem", { name: "Alt-SysRq-B" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("Escape");
+      await page.keyboard.press("Escape");
+      await button(page, "Send keys").click();
+      await page.getByRole("menuitem", { name: "Show a keyboard" }).click();
+      await expect(page.getByRole("region", { name: "Keyboard" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await button(page, "Size").click();
+      await expect(page.getByRole("menuitemradio", { name: "Fill" })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("Escape");
+      await page.getByRole("radio", { name: "Terminal" }).click();
+      await expect(button(page, "Larger letters")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await fromMenu(page, "Type text");
+      await page.getByLabel("Text", { exact: true }).fill("ö");
+      await expect(page.getByText(/left out/)).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+    });
+  });
+}
