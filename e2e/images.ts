@@ -38,3 +38,35 @@ export async function guestImage(options: GuestImageOptions = {}): Promise<Buffe
 export function sectorOf(byte: number): Uint8Array {
   return new Uint8Array(SECTOR_BYTES).fill(byte);
 }
+
+const CD_SECTOR_BYTES = 2048;
+
+/** A CD that boots the tiny guest: El Torito without emulation, on a disc without files. */
+export function guestCd(sizeBytes = 64 * CD_SECTOR_BYTES): Buffer<ArrayBuffer> {
+  const cd = Buffer.alloc(sizeBytes);
+  const descriptor = (sector: number, type: number): Buffer => {
+    const bytes = cd.subarray(sector * CD_SECTOR_BYTES, (sector + 1) * CD_SECTOR_BYTES);
+    bytes[0] = type;
+    bytes.write("CD001", 1, "latin1");
+    bytes[6] = 1;
+    return bytes;
+  };
+  const [catalogSector, bootSector] = [19, 20];
+  const primary = descriptor(16, 1);
+  primary.writeUInt32LE(sizeBytes / CD_SECTOR_BYTES, 80);
+  primary.writeUInt16LE(CD_SECTOR_BYTES, 128);
+  const boot = descriptor(17, 0);
+  boot.write("EL TORITO SPECIFICATION", 7, "latin1");
+  boot.writeUInt32LE(catalogSector, 71);
+  descriptor(18, 255);
+  const catalog = cd.subarray(catalogSector * CD_SECTOR_BYTES);
+  catalog[0] = 1;
+  catalog.writeUInt16LE(0xaa55, 30);
+  // The 16-bit words of the first entry add up to zero.
+  catalog.writeUInt16LE(0x10000 - 1 - 0xaa55, 28);
+  catalog[32] = 0x88;
+  catalog.writeUInt16LE(CD_SECTOR_BYTES / SECTOR_BYTES, 38);
+  catalog.writeUInt32LE(bootSector, 40);
+  cd.set(tinyGuestImage(CD_SECTOR_BYTES), bootSector * CD_SECTOR_BYTES);
+  return cd;
+}

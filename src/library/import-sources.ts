@@ -16,6 +16,8 @@ export interface ImportSourceKnown {
 
 /** How to read files again after a reload, in the browsers that can. */
 const handles = new WeakMap<File, LastingFile>();
+/** Where files of dropped folders stood in them. */
+const paths = new WeakMap<File, string>();
 /** Files that this tab was given, by the id of their copy. */
 const filesOfTab = new Map<string, File>();
 let store: UseStore | undefined;
@@ -23,6 +25,16 @@ let store: UseStore | undefined;
 /** Says how a file that was dropped or picked can be read again after a reload. */
 export function keepHandle(file: File, handle: LastingFile): void {
   handles.set(file, handle);
+}
+
+/** Says where in a dropped folder a file stood: `folder/file.txt`. */
+export function keepPath(file: File, path: string): void {
+  paths.set(file, path);
+}
+
+/** The name of a file, after those of the dropped folders that it was in. */
+export function pathOf(file: File): string {
+  return paths.get(file) ?? file.name;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useState } from "react";
 import styles from "./drop-target.module.css";
+import { filesOfDrop } from "./dropped-files.ts";
 import { openFiles } from "./open-files.ts";
 
 /** Makes the whole page take files that are dropped on it. */
@@ -20,7 +21,11 @@ export function DropTarget({ children }: { children: ReactNode }) {
       if (!hasFiles(event)) return;
       event.preventDefault();
       setOver(false);
-      openFiles([...(event.dataTransfer?.files ?? [])]);
+      const { dataTransfer } = event;
+      if (!dataTransfer) return;
+      // Where a folder cannot be read, the browser's own list says what can be named.
+      const files = [...dataTransfer.files];
+      filesOfDrop(dataTransfer).then(openFiles, () => openFiles(files));
     };
     window.addEventListener("dragover", drag);
     window.addEventListener("dragleave", leave);

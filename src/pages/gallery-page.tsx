@@ -10,6 +10,7 @@ import { ApplianceSection } from "./appliance-section.tsx";
 import { appliancesToShow, type GalleryOrder, machinesToShow } from "./gallery-order.ts";
 import styles from "./gallery-page.module.css";
 import { GalleryTools } from "./gallery-tools.tsx";
+import { LinkField } from "./link-field.tsx";
 import { MachineSection } from "./machine-section.tsx";
 import { openFiles } from "./open-files.ts";
 import { OpenFilesButton } from "./open-files-button.tsx";
@@ -108,16 +109,18 @@ function OwnSection() {
         <li>
           <h3 className={styles.way}>A file</h3>
           <p>
-            Drop a disk image (.qcow2) on this page. It is copied into this browser and runs from there; your
-            file is not changed. An image built on another one: drop both together.
+            Drop a disk image (.qcow2, .img), a CD image (.iso) or a floppy image on this page. It runs at
+            once and is copied into this browser meanwhile; your file is not changed. An image built on
+            another one: drop both together.
           </p>
         </li>
         <li>
           <h3 className={styles.way}>A link</h3>
           <p>
-            Add <code>#/run?image=URL</code> to this page's address. Only the parts of the disk that are used
-            are fetched, if the server answers range requests.
+            Paste the address of an image here, or anywhere on this page. Only the parts of the disk that are
+            used are fetched, if the server answers range requests.
           </p>
+          <LinkField />
         </li>
         <li>
           <h3 className={styles.way}>To throw away</h3>

@@ -1,0 +1,366 @@
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import type { Page } from "@playwright/test";
+import { createMemoryFile, createQcow2 } from "../disk/index.ts";
+import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
+import { violations } from "./accessibility-check.ts";
+import {
+  ask,
+  expect,
+  hex,
+  machines,
+  pick,
+  storedFiles,
+  test,
+  waitForSerial,
+  waitForState,
+} from "./byre-test.ts";
+import { guestCd, guestImage, SECTOR_BYTES, sectorOf } from "./images.ts";
+
+const BANNER = "tiny guest ready";
+const MIB = 1024 * 1024;
+const IMAGE_MIB = 6;
+/** From here on the file gives nothing until it is let. */
+const HELD_FROM = 3 * MIB;
+const FAR_SECTOR = (5 * MIB) / SECTOR_BYTES;
+
+/** A raw disk that boots the tiny guest and is full of what compresses to nothing less. */
+function rawGuest(): Buffer {
+  return Buffer.concat([tinyGuestImage(MIB), randomBytes((IMAGE_MIB - 1) * MIB)]);
+}
+
+function sectorAt(image: Buffer, sector: number): string {
+  return tinyGuestChecksum(image.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES));
+}
+
+/** A slow disk: what is read of a file from `HELD_FROM` on comes once the test says so. */
+async function holdFiles(page: Page): Promise<void> {
+  await page.addInitScript((heldFrom) => {
+    let letGo = () => {};
+    const wait = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    Object.assign(window, { letGo });
+    const { slice } = Blob.prototype;
+    File.prototype.slice = function (start = 0, end, type) {
+      const part = slice.call(this, start, end, type);
+      if (start < heldFrom) return part;
+      const whole = part.arrayBuffer.bind(part);
+      part.arrayBuffer = () => wait.then(whole);
+      return part;
+    };
+  }, HELD_FROM);
+}
+
+function letGo(page: Page): Promise<void> {
+  return page.evaluate(() => (window as unknown as { letGo: () => void }).letGo());
+}
+
+function waitForCopy(page: Page, state: string, bytes = 0): Promise<unknown> {
+  return page.waitForFunction(
+    ([wanted, least]) => {
+      const progress = window.byre.machine?.copying?.progress;
+      return progress?.state === wanted && progress.copiedBytes >= least;
+    },
+    [state, bytes] as const,
+  );
+}
+
+function button(page: Page, name: string) {
+  return page.getByRole("button", { name, exact: true });
+}
+
+/** A file on this computer, which is the same whenever it is chosen. */
+function onDisk(info: { outputPath: (name: string) => string }, name: string, bytes: Buffer): string {
+  const path = info.outputPath(name);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+function choose(page: Page, path: string): Promise<void> {
+  return page.locator('input[type="file"]').setInputFiles(path);
+}
+
+test("a dropped raw image runs at once from the file, and the copy takes over with no restart", async ({
+  page,
+}, info) => {
+  await holdFiles(page);
+  const image = rawGuest();
+  await page.goto("/");
+  await choose(page, onDisk(info, "disk.img", image));
+  await waitForSerial(page, BANNER);
+  await waitForCopy(page, "copying", HELD_FROM);
+  const bar = page.getByRole("region", { name: "Import" });
+  await expect(bar).toContainText("Copying disk.img into this browser");
+  await expect(bar).toContainText("of 6.0 MiB");
+  expect(await violations(page)).toEqual([]);
+  expect(await ask(page, `W${hex(TINY_GUEST_FREE_SECTOR)}66`)).toMatch(/^=/);
+
+  // The write needs what is around it, which is still in the file alone.
+  const written = ask(page, `W${hex(FAR_SECTOR)}77`);
+  await letGo(page);
+  expect(await written).toMatch(/^=/);
+  await waitForCopy(page, "copied");
+  await expect(bar).toBeHidden();
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x77))}`);
+  expect(await ask(page, `r${hex(FAR_SECTOR + 1)}`)).toBe(`=${sectorAt(image, FAR_SECTOR + 1)}`);
+  expect(await machines(page)).toMatchObject([{ name: "disk", base: { name: "disk.img" } }]);
+  await ask(page, "F");
+
+  // The file is not needed any more.
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x77))}`);
+  expect(await ask(page, `r${hex(FAR_SECTOR + 1)}`)).toBe(`=${sectorAt(image, FAR_SECTOR + 1)}`);
+  expect(await page.evaluate(() => window.byre.machine?.copying)).toBeUndefined();
+});
+
+test("a page that is closed in the middle asks for the very file again and goes on copying", async ({
+  page,
+}, info) => {
+  await holdFiles(page);
+  const image = rawGuest();
+  const path = onDisk(info, "disk.img", image);
+  await page.goto("/");
+  await choose(page, path);
+  await waitForSerial(page, BANNER);
+  await ask(page, `W${hex(TINY_GUEST_FREE_SECTOR)}42`);
+  await ask(page, "F");
+  await waitForCopy(page, "copying", HELD_FROM);
+
+  await page.reload();
+  const main = page.getByRole("main");
+  await expect(main.getByRole("heading", { level: 1 })).toHaveText("disk needs disk.img again");
+  await expect(main).toContainText("3.0 MiB of its 6.0 MiB were copied");
+  expect(await violations(page)).toEqual([]);
+  await button(page, "All machines").click();
+  const refused = await page.evaluate(async () => {
+    const [machine] = await window.byre.machines();
+    return window.byre.open(`#/machine/${machine?.id}`, { unattended: true }).then(
+      () => "opened",
+      (error: { code: string }) => error.code,
+    );
+  });
+  expect(refused).toBe("IMPORT_UNFINISHED");
+
+  await page.goto("/");
+  await button(page, "Start disk").click();
+  await choose(page, onDisk(info, "other.img", image.subarray(0, MIB)));
+  await expect(page.getByRole("alert")).toContainText("Choose that file.");
+  await expect(page.getByRole("alert")).toContainText("FILE_CHANGED");
+  await choose(page, path);
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `r${hex(TINY_GUEST_FREE_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x42))}`);
+  expect(await page.evaluate(() => window.byre.machine?.copying?.progress.copiedBytes)).toBe(HELD_FROM);
+  await letGo(page);
+  await waitForCopy(page, "copied");
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${sectorAt(image, FAR_SECTOR)}`);
+});
+
+test("a paused import stays paused; one that is cancelled leaves the machine on the file", async ({
+  page,
+}, info) => {
+  await holdFiles(page);
+  const image = rawGuest();
+  const path = onDisk(info, "disk.img", image);
+  await page.goto("/");
+  await choose(page, path);
+  await waitForSerial(page, BANNER);
+  await button(page, "Pause copying").click();
+  await letGo(page);
+  await waitForCopy(page, "paused");
+  await expect(page.getByText("Copying disk.img is paused")).toBeVisible();
+
+  await page.reload();
+  await choose(page, path);
+  await waitForSerial(page, BANNER);
+  await expect(page.getByText("Copying disk.img is paused")).toBeVisible();
+  await button(page, "Go on copying").click();
+  await waitForCopy(page, "copying", HELD_FROM);
+  await button(page, "Cancel copying").click();
+  await button(page, "Stop copying").click();
+  await letGo(page);
+  await expect(page.getByText("disk.img is not copied into this browser.")).toBeVisible();
+  expect(await ask(page, `W${hex(FAR_SECTOR)}55`)).toMatch(/^=/);
+  expect(await ask(page, `r${hex(FAR_SECTOR + 1)}`)).toBe(`=${sectorAt(image, FAR_SECTOR + 1)}`);
+  await ask(page, "F");
+  // The overlay alone.
+  expect(await storedFiles(page)).toBe(1);
+
+  await page.reload();
+  await expect(page.getByRole("main")).toContainText("Its 6.0 MiB are not in this browser.");
+  await choose(page, path);
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x55))}`);
+  await expect(page.getByText("Copying disk.img is paused")).toBeVisible();
+});
+
+test("a half-imported machine is deleted with all there is of it", async ({ page }, info) => {
+  await holdFiles(page);
+  await page.goto("/");
+  await choose(page, onDisk(info, "disk.img", rawGuest()));
+  await waitForSerial(page, BANNER);
+  await waitForCopy(page, "copying", HELD_FROM);
+  await page.reload();
+  await button(page, "All machines").click();
+  await button(page, "disk: more").click();
+  await button(page, "Delete").click();
+  await button(page, "Delete").click();
+  await expect(page.getByText("None yet")).toBeVisible();
+  expect(await storedFiles(page)).toBe(0);
+});
+
+/** The dialog to choose files, answered with one in the browser's own storage; the rest of it is real. */
+async function withPicker(page: Page, permission: PermissionState): Promise<void> {
+  await page.addInitScript((answer) => {
+    const showOpenFilePicker = async () => {
+      const folder = await navigator.storage.getDirectory();
+      return [await folder.getFileHandle("disk.img")];
+    };
+    Object.assign(window, { showOpenFilePicker });
+    Object.assign(FileSystemHandle.prototype, {
+      queryPermission: async () => answer,
+      requestPermission: async () => "granted",
+    });
+  }, permission);
+}
+
+for (const permission of ["granted", "prompt"] as const) {
+  test(`where the browser keeps file handles a closed page goes on copying (permission: ${permission})`, async ({
+    page,
+  }) => {
+    await withPicker(page, permission);
+    await holdFiles(page);
+    const image = rawGuest();
+    await page.goto("/");
+    await page.evaluate(async (base64) => {
+      const folder = await navigator.storage.getDirectory();
+      const writing = await (await folder.getFileHandle("disk.img", { create: true })).createWritable();
+      await writing.write(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
+      await writing.close();
+    }, image.toString("base64"));
+    await button(page, "Open image file").click();
+    await waitForSerial(page, BANNER);
+    await waitForCopy(page, "copying", HELD_FROM);
+
+    await page.reload();
+    if (permission === "prompt") await button(page, "Read disk.img again").click();
+    await waitForSerial(page, BANNER);
+    await letGo(page);
+    await waitForCopy(page, "copied");
+    await page.reload();
+    await waitForSerial(page, BANNER);
+    expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${sectorAt(image, FAR_SECTOR)}`);
+  });
+}
+
+test("an ISO boots from its CD, with an empty disk that keeps what is written and its states", async ({
+  page,
+}) => {
+  await page.goto("/");
+  await pick(page, { "tiny-1.0.iso": guestCd() });
+  await waitForSerial(page, BANNER);
+  expect(await machines(page)).toMatchObject([{ name: "tiny-1.0", base: { name: "tiny-1.0.iso" } }]);
+  expect(await page.evaluate(() => window.byre.machine?.memoryMiB)).toBe(512);
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0))}`);
+  expect(await ask(page, `W${hex(FAR_SECTOR)}33`)).toMatch(/^=/);
+  await page.evaluate(() => window.byre.machine?.save("then"));
+  expect(await ask(page, `W${hex(FAR_SECTOR)}44`)).toMatch(/^=/);
+  await page.evaluate(() => window.byre.machine?.load("then"));
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x33))}`);
+  await ask(page, "F");
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x33))}`);
+
+  await page.goto("/");
+  await button(page, "tiny-1.0: more").click();
+  await button(page, "Reset to base").click();
+  await button(page, "Reset").click();
+  await button(page, "Start tiny-1.0").click();
+  await waitForSerial(page, BANNER);
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0))}`);
+});
+
+test("a floppy image boots", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "boot.ima": Buffer.from(tinyGuestImage(1440 * 1024)) });
+  await waitForSerial(page, BANNER);
+  expect(await machines(page)).toMatchObject([{ name: "boot", base: { name: "boot.ima" } }]);
+  await page.reload();
+  await waitForSerial(page, BANNER);
+});
+
+const REFUSED: [what: string, words: string, make: () => Promise<Record<string, Buffer>>][] = [
+  [
+    "a VMware disk",
+    'qemu-img convert -O qcow2 "old pc.vmdk" "old pc.qcow2"',
+    async () => ({ "old pc.vmdk": Buffer.concat([Buffer.from("KDMV"), Buffer.alloc(MIB)]) }),
+  ],
+  [
+    "a packed image",
+    "disk.img.xz is packed. Unpack it first",
+    async () => ({ "disk.img.xz": Buffer.alloc(1000, 7) }),
+  ],
+  [
+    "two images of which none is built on the other",
+    "It is not clear which of one.qcow2, two.qcow2 to run",
+    async () => ({ "one.qcow2": await guestImage(), "two.qcow2": await guestImage() }),
+  ],
+  [
+    "two CDs",
+    "one.iso, two.iso are CD images, and a machine has one CD drive",
+    async () => ({ "one.iso": guestCd(), "two.iso": guestCd() }),
+  ],
+  [
+    "an overlay whose backing file is not among them",
+    'top.qcow2 is built on "base.qcow2", which was not supplied',
+    async () => ({ "top.qcow2": await emptyOverlay(), "other.iso": guestCd() }),
+  ],
+];
+
+async function emptyOverlay(): Promise<Buffer> {
+  const file = createMemoryFile({ name: "top.qcow2" });
+  await createQcow2(file, { sizeBytes: MIB, backing: { name: "base.qcow2", format: "qcow2" } });
+  return Buffer.from(file.toBytes());
+}
+
+for (const [what, words, make] of REFUSED) {
+  test(`${what}: said by name, and nothing is kept`, async ({ page }) => {
+    await page.goto("/");
+    await pick(page, await make());
+    await expect(page.getByRole("alert")).toContainText(words);
+    expect(await machines(page)).toEqual([]);
+    expect(await storedFiles(page)).toBe(0);
+  });
+}
+
+test("the address of an image, pasted or typed, leads to what it says of itself", async ({
+  page,
+  images,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage(), etag: '"1"' });
+  await page.goto("/");
+  await page.getByLabel("Address of an image").fill("javascript:alert(1)");
+  await button(page, "Open link").click();
+  await expect(page.getByRole("alert")).toContainText("The image cannot come from javascript:alert(1)");
+  await page.getByLabel("Address of an image").fill(images.url("guest.qcow2"));
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText(/guest$/);
+
+  await page.goto("/");
+  const paste = (text: string) =>
+    page.evaluate((pasted) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", pasted);
+      document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }, text);
+  await paste("some words that are no link");
+  await expect(page.getByLabel("Address of an image")).toHaveValue("");
+  await paste(images.url("guest.qcow2"));
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText(/guest$/);
+  await button(page, "Start").click();
+  await waitForSerial(page, BANNER);
+  await waitForState(page, "running");
+});
