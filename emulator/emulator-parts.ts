@@ -92,8 +92,8 @@ async function loadEmulator(
       vga_bios: { buffer: firmware.vgaBios },
       ...(drives.hda && { hda: drives.hda }),
       ...(drives.hdb && { hdb: drives.hdb }),
-      ...(drives.cdrom && { cdrom: drives.cdrom }),
-      ...(drives.floppy && { fda: { buffer: drives.floppy.image } }),
+      ...(drives.cd.disk && { cdrom: drives.cd.disk }),
+      ...(drives.fd.floppy && { fda: drives.fd.floppy.anotherImage() }),
       // Text is drawn on the canvas with the guest's own font, so that one canvas is the whole screen.
       ...(container && { screen: { container, use_graphical_text: true } }),
       // The way out for files.

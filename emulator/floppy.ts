@@ -1,27 +1,91 @@
 import { type BlockDevice, ByreError } from "../disk/index.ts";
 
-/** The largest floppy v86 knows, with room to spare. */
-const MAX_FLOPPY_BYTES = 3 * 1024 * 1024;
+const SECTOR_BYTES = 512;
 
 /**
- * A floppy disk. v86's controller takes an image only whole in memory; what the guest writes into it is found
- * by comparing, and goes to the device when the machine flushes.
+ * Sectors of the disks that v86's controller knows, up to 2.88 MB. An image of another size is one of the next larger
+ * with nothing at its end.
  */
+const KNOWN_SECTORS = [
+  ...[320, 360, 400, 640, 720, 800, 820, 840, 1280, 1440, 1600, 1640, 1660, 1760, 2080, 2240, 2400, 2880],
+  ...[2952, 2988, 3200, 3360, 3444, 3486, 3520, 3680, 3840, 5760],
+];
+const MAX_FLOPPY_BYTES = 5760 * SECTOR_BYTES;
+
+/**
+ * What is in a floppy drive, in the shape v86 wants: its controller takes a disk only whole in memory. Each emulator
+ * has one of its own, since a load fills the next emulator while the first still stands.
+ *
+ * A class, because v86 logs plain objects when it saves state.
+ */
+export class FloppyImage {
+  readonly byteLength: number;
+  /** Set by v86. */
+  onload: ((event: object) => void) | undefined = undefined;
+  /** Whether a saved state has brought what is in it: it was saved with this disk in the drive. */
+  restored = false;
+
+  constructor(
+    public buffer: ArrayBuffer,
+    private readonly device: BlockDevice,
+  ) {
+    this.byteLength = buffer.byteLength;
+  }
+
+  isOf(device: BlockDevice): boolean {
+    return this.device === device;
+  }
+
+  load(): void {
+    this.onload?.({});
+  }
+
+  get(startBytes: number, lengthBytes: number, callback: (data: Uint8Array) => void): void {
+    callback(new Uint8Array(this.buffer, startBytes, lengthBytes));
+  }
+
+  set(startBytes: number, data: Uint8Array, callback: () => void): void {
+    new Uint8Array(this.buffer).set(data, startBytes);
+    callback();
+  }
+
+  get_buffer(callback: (buffer: ArrayBuffer) => void): void {
+    callback(this.buffer);
+  }
+
+  get_state(): unknown[] {
+    return [this.byteLength, new Uint8Array(this.buffer), this.device.name, this.device.sizeBytes];
+  }
+
+  /** Takes what a state has of this disk. Of another it takes nothing: that must never be written to this one. */
+  set_state([byteLength, bytes, name, sizeBytes]: readonly unknown[]): void {
+    const { device } = this;
+    // States of older programs have no name.
+    const same = name === undefined || (name === device.name && sizeBytes === device.sizeBytes);
+    this.restored =
+      same &&
+      byteLength === this.byteLength &&
+      bytes instanceof Uint8Array &&
+      bytes.length === this.byteLength;
+    if (this.restored) this.buffer = (bytes as Uint8Array).slice().buffer as ArrayBuffer;
+  }
+}
+
+/** A floppy disk. What the guest writes is found by comparing, and goes to the device when the machine flushes. */
 export interface Floppy {
-  /** For v86. */
-  readonly image: ArrayBuffer;
-  /** Names where v86 has the image once it is inserted: a size that is no floppy's is copied into the next larger. */
-  inserted(current: () => Uint8Array | null): void;
+  readonly device: BlockDevice;
+  /** The one in the emulator that runs. */
+  image: FloppyImage;
+  /** For another emulator; it has the same bytes until a state brings others. */
+  anotherImage(): FloppyImage;
   /** Bytes of the sectors that differ from the device. */
   dirtyBytes(): number;
   /** Writes the sectors that differ to the device and flushes it. */
   flush(): Promise<void>;
 }
 
-const SECTOR_BYTES = 512;
-
 /**
- * @throws ByreError TOO_LARGE when it is no floppy, or what the read met.
+ * @throws ByreError TOO_LARGE when it is no floppy, INVALID_ARGUMENT when it is empty, or what the read met.
  */
 export async function openFloppy(device: BlockDevice): Promise<Floppy> {
   const { name, sizeBytes } = device;
@@ -29,18 +93,17 @@ export async function openFloppy(device: BlockDevice): Promise<Floppy> {
     throw new ByreError(
       "TOO_LARGE",
       `${name}: ${sizeBytes} bytes are more than a floppy disk holds; use it as a disk.`,
-      {
-        file: name,
-        sizeBytes,
-      },
+      { file: name, sizeBytes },
     );
+  if (sizeBytes === 0) throw new ByreError("INVALID_ARGUMENT", `${name} is empty.`, { file: name });
   const stored = new Uint8Array(sizeBytes);
   await device.read(0, stored);
-  const image = stored.slice();
-  let current: () => Uint8Array | null = () => image;
+  const sectors = KNOWN_SECTORS.find((known) => known * SECTOR_BYTES >= sizeBytes) ?? 0;
+  const whole = new Uint8Array(sectors * SECTOR_BYTES);
+  whole.set(stored);
 
   const dirtySectors = () => {
-    const bytes = (current() ?? stored).subarray(0, sizeBytes);
+    const bytes = new Uint8Array(floppy.image.buffer, 0, sizeBytes);
     const offsets: number[] = [];
     for (let offset = 0; offset < bytes.length; offset += SECTOR_BYTES) {
       const end = Math.min(offset + SECTOR_BYTES, bytes.length);
@@ -52,20 +115,22 @@ export async function openFloppy(device: BlockDevice): Promise<Floppy> {
     }
     return offsets;
   };
-  return {
-    image: image.buffer,
-    inserted(source) {
-      current = source;
-    },
-    dirtyBytes: () => dirtySectors().length * SECTOR_BYTES + device.dirtyBytes,
+  const floppy: Floppy = {
+    device,
+    image: new FloppyImage(whole.buffer, device),
+    anotherImage: () => new FloppyImage(floppy.image.buffer, device),
+    dirtyBytes: () =>
+      device.writable ? dirtySectors().length * SECTOR_BYTES + device.dirtyBytes : device.dirtyBytes,
     async flush() {
       if (!device.writable) return;
       for (const offset of dirtySectors()) {
-        const sector = (current() ?? stored).slice(offset, Math.min(offset + SECTOR_BYTES, sizeBytes));
+        const end = Math.min(offset + SECTOR_BYTES, sizeBytes);
+        const sector = new Uint8Array(floppy.image.buffer.slice(offset, end));
         await device.write(offset, sector);
         stored.set(sector, offset);
       }
       await device.flush();
     },
   };
+  return floppy;
 }

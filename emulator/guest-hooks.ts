@@ -8,10 +8,15 @@ import { mendTimeStamp } from "./time-stamp.ts";
 /** What v86 waits, in milliseconds, before it asks a processor that cannot go on for more work. */
 const DEAD_MS = 100;
 
+/** Until it is asked again whether the guest may go on. */
+const HELD_MS = 1;
+
 /** What a machine wants to hear of its guest, and do for it. */
 export interface GuestEvents {
   /** Before each slice of the guest's time; returns whether the next one should come soon. */
   onSlice(): boolean;
+  /** Whether the guest is to stand still for now. */
+  isHeld(): boolean;
   /** The guest or its owner has reset the machine. */
   onReset(): void;
   /** The guest has switched itself off, or come to its end. */
@@ -31,6 +36,7 @@ export function hookGuest({ emulator, panics }: EmulatorParts, events: GuestEven
 
   const runSlice = cpu.main_loop;
   cpu.main_loop = () => {
+    if (events.isHeld()) return HELD_MS;
     const moreInput = events.onSlice();
     try {
       const waitMs = runSlice.call(cpu);

@@ -60,7 +60,12 @@ export class IdeDisk {
   /** Whether a write may complete before it is durable; the guest can switch it off (SET FEATURES 82h). */
   writeCache = true;
   failure: ByreError | undefined = undefined;
+  /** A CD's: called when the guest has ejected it. */
+  guestEjected: (() => void) | undefined = undefined;
+  /** Whether the saved state loaded last had this disk in the drive. Undefined: it does not say. */
+  savedAs: "this" | "other" | undefined = undefined;
 
+  private holding = false;
   private readonly queue: Request[] = [];
   private draining = false;
   private idleWaiters: (() => void)[] = [];
@@ -108,6 +113,18 @@ export class IdeDisk {
   async refresh(): Promise<void> {
     await this.device.read(0, this.firstSector);
     this.byteLength = wholeSectors(this.device);
+  }
+
+  /**
+   * Lets the guest stand still until what it has just asked for is there: for a CD read by PIO, since the drivers
+   * of old guests do not wait as long as a file or a network may take.
+   */
+  holdGuest(): void {
+    this.holding = true;
+  }
+
+  get holdsGuest(): boolean {
+    return this.holding && !this.failure && this.queue.some(({ cancelled }) => !cancelled);
   }
 
   /** Whether a request is queued or running. A failed one counts. */
@@ -208,6 +225,7 @@ export class IdeDisk {
     if (running) this.queue.push(running);
     else this.wakeSettled();
     this.failure = undefined;
+    this.holding = false;
   }
 
   get_buffer(callback: (buffer: undefined) => void): void {
@@ -216,12 +234,16 @@ export class IdeDisk {
 
   /** The disk's bytes are saved on their own, never inside the state of the machine. */
   get_state(): unknown[] {
-    return [this.writeCache];
+    return [this.writeCache, this.device.name, this.device.sizeBytes];
   }
 
-  /** @param state null: it was saved without such a drive. */
+  /** @param state null: it was saved without such a drive, or with nothing in it. */
   set_state(state: readonly unknown[] | null): void {
     this.writeCache = state?.[0] !== false;
+    const [, name, sizeBytes] = state ?? [];
+    // States of older programs have no name.
+    if (state && name === undefined) this.savedAs = undefined;
+    else this.savedAs = name === this.device.name && sizeBytes === this.device.sizeBytes ? "this" : "other";
   }
 
   private get mustFlushWrites(): boolean {
@@ -249,6 +271,7 @@ export class IdeDisk {
         }
       }
       this.queue.shift();
+      if (this.queue.length === 0) this.holding = false;
       if (!request.cancelled) this.complete(request);
     }
     this.draining = false;

@@ -22,14 +22,16 @@ const NO_COMMAND = -1;
 const overridden = new WeakSet<object>();
 
 /**
- * Teaches v86's IDE drives four things, for our disks only; any other drive goes on as v86 has it:
+ * Teaches v86's IDE drives six things, for our disks only; any other drive goes on as v86 has it:
  *
  * - IDENTIFY announces a write cache, without which Linux never sends a flush;
  * - FLUSH CACHE and FLUSH CACHE EXT keep the drive busy until what was written is durable (v86 acknowledges
  *   them at once);
  * - a PIO write keeps the drive busy until it is taken, as a DMA write does (v86 raises the interrupt first,
  *   so that a slow disk would collect writes without bound and a failed one would look done);
- * - a reset drops what was in flight (v86 drops reads only).
+ * - a reset drops what was in flight (v86 drops reads only);
+ * - a CD that the guest ejects is given back;
+ * - a guest that reads a CD by PIO stands still until the bytes are there.
  *
  * Interface objects are sealed, so their prototype is changed: once for each copy of the v86 module.
  */
@@ -43,6 +45,8 @@ export function overrideIde(drive: V86IdeInterface): void {
     ata_command: prototype.ata_command,
     do_write: prototype.do_write,
     cancel_io_operations: prototype.cancel_io_operations,
+    atapi_handle: prototype.atapi_handle,
+    atapi_read: prototype.atapi_read,
   };
 
   prototype.create_identify_packet = function () {
@@ -84,6 +88,17 @@ export function overrideIde(drive: V86IdeInterface): void {
       this.push_irq();
     });
     this.report_write(data.length);
+  };
+
+  prototype.atapi_handle = function () {
+    const disc = this.buffer instanceof IdeDisk ? this.buffer : undefined;
+    original.atapi_handle.call(this);
+    if (disc && !this.buffer) disc.guestEjected?.();
+  };
+
+  prototype.atapi_read = function (packet) {
+    original.atapi_read.call(this, packet);
+    if (this.buffer instanceof IdeDisk && this.buffer.busy) this.buffer.holdGuest();
   };
 
   prototype.cancel_io_operations = function () {

@@ -1,16 +1,23 @@
 import { ByreError, toByreError } from "../disk/index.ts";
+import { type CdDrive, openCdDrive } from "./cd-drive.ts";
+import { createChangeNotifier } from "./change-notifier.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
-import { type Floppy, openFloppy } from "./floppy.ts";
+import { openFloppy } from "./floppy.ts";
+import { createFloppyDrive, type FloppyDrive } from "./floppy-drive.ts";
 import { IdeDisk, type IdeDiskEvents } from "./ide-disk.ts";
 import type { MachineDisks, MachineStats } from "./machine.ts";
+import type { MachineMedia } from "./machine-devices.ts";
 import type { V86IdeInterface } from "./v86-internals.ts";
 
 /** The drives of one machine, as one. */
 export interface MachineDrives {
   readonly hda: IdeDisk | undefined;
   readonly hdb: IdeDisk | undefined;
-  readonly cdrom: IdeDisk | undefined;
-  readonly floppy: Floppy | undefined;
+  readonly cd: CdDrive;
+  readonly fd: FloppyDrive;
+  readonly media: MachineMedia;
+  /** The names of those that have something in them. */
+  readonly used: readonly DriveName[];
   /** Names the emulator that has them from now on. */
   attach(parts: EmulatorParts): void;
   /** Looks at the disks anew, which have been put back to a snapshot, and tells the emulator what has changed. */
@@ -26,7 +33,11 @@ export interface MachineDrives {
   /** Forgets all requests. */
   cancel(): void;
   stats(): MachineStats;
+  /** Lets go of what is in the removable drives. */
+  close(): void;
 }
+
+export type DriveName = "hda" | "hdb" | "cdrom" | "floppy";
 
 /**
  * @throws ByreError INVALID_ARGUMENT for a second disk without a first, and what opening a drive met.
@@ -39,44 +50,81 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
     onFailure: (error) => listener?.onFailure(error),
     onCrash: (error) => listener?.onCrash(error),
   };
-  const [hda, hdb, cdrom, floppy] = await Promise.all([
+  const changes = createChangeNotifier();
+  const [hda, hdb, cd, floppy] = await Promise.all([
     disks.hda && IdeDisk.open(disks.hda, events),
     disks.hdb && IdeDisk.open(disks.hdb, events),
-    disks.cdrom && IdeDisk.open(disks.cdrom, events),
+    openCdDrive(disks.cdrom, events, changes.notify),
     disks.floppy && openFloppy(disks.floppy),
   ]);
-  const ide = [hda, hdb, cdrom].filter((disk) => disk !== undefined);
+  const fd = createFloppyDrive(floppy);
+  const ide = () => [hda, hdb, cd.disk].filter((disk) => disk !== undefined);
 
   let parts: EmulatorParts | undefined;
   const settled = async () => {
-    await Promise.all(ide.map((disk) => disk.settled()));
-    return ide.find((disk) => disk.failure)?.failure;
+    await Promise.all(ide().map((disk) => disk.settled()));
+    return ide().find((disk) => disk.failure)?.failure;
+  };
+  const flushFloppy = ({ device, dirtyBytes, flush }: NonNullable<FloppyDrive["floppy"]>) =>
+    flushNamed(device.name, dirtyBytes, flush);
+  /** One change of a disk after the other. */
+  let line: Promise<unknown> = Promise.resolve();
+  const inLine = (change: () => Promise<void>) => {
+    const result = line.then(change);
+    line = result.catch(() => undefined);
+    return result;
+  };
+  const media: MachineMedia = {
+    get cdrom() {
+      return cd.medium;
+    },
+    get floppy() {
+      return fd.medium;
+    },
+    insertCdrom: (device, options = {}) => inLine(() => cd.insert(device, options)),
+    ejectCdrom: () => inLine(async () => cd.eject()),
+    insertFloppy: (device, options = {}) =>
+      inLine(() => fd.insert(device, options, flushFloppy).finally(changes.notify)),
+    ejectFloppy: () => inLine(() => fd.eject(flushFloppy).finally(changes.notify)),
+    onChange: (listener) => changes.add(listener),
   };
   return {
     hda,
     hdb,
-    cdrom,
-    floppy,
+    cd,
+    fd,
+    media,
+    get used() {
+      const all = { hda, hdb, cdrom: cd.disk, floppy: fd.floppy };
+      return (Object.keys(all) as DriveName[]).filter((name) => all[name] !== undefined);
+    },
     attach(next) {
       parts = next;
-      floppy?.inserted(() => next.emulator.v86.cpu.devices.fdc.drives[0]?.get_buffer() ?? null);
+      const { ide, fdc } = next.emulator.v86.cpu.devices;
+      if (ide?.secondary) cd.attach(ide.secondary.master);
+      if (fdc.drives[0]) fd.attach(fdc.drives[0]);
     },
     async refresh() {
-      await Promise.all(ide.map((disk) => disk.refresh()));
-      const channels = parts?.emulator.v86.cpu.devices.ide;
-      for (const drive of [channels?.primary?.master, channels?.primary?.slave, channels?.secondary?.master])
-        if (drive) mendGeometry(drive);
+      await Promise.all(ide().map((disk) => disk.refresh()));
+      const primary = parts?.emulator.v86.cpu.devices.ide?.primary;
+      for (const drive of [primary?.master, primary?.slave]) if (drive) mendGeometry(drive);
+      cd.refresh();
+      fd.refresh();
     },
     listen(events) {
       listener = events;
     },
     settled,
     async retry() {
-      await Promise.all(ide.filter((disk) => disk.failure).map((disk) => disk.retry()));
+      await Promise.all(
+        ide()
+          .filter((disk) => disk.failure)
+          .map((disk) => disk.retry()),
+      );
       return settled();
     },
     async flush() {
-      const flushes = ide
+      const flushes = ide()
         .filter((disk) => disk.device.writable)
         .map((disk) =>
           flushNamed(
@@ -85,31 +133,31 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
             () => disk.device.flush(),
           ),
         );
-      if (floppy && disks.floppy)
-        flushes.push(
-          flushNamed(
-            disks.floppy.name,
-            () => floppy.dirtyBytes(),
-            () => floppy.flush(),
-          ),
-        );
+      if (fd.floppy) flushes.push(flushFloppy(fd.floppy));
       const results = await Promise.allSettled(flushes);
       for (const result of results) if (result.status === "rejected") throw result.reason;
     },
     cancel() {
-      for (const disk of ide) disk.cancel();
+      for (const disk of ide()) disk.cancel();
     },
     stats() {
       const sum = (field: keyof IdeDisk["stats"]) =>
-        ide.reduce((total, disk) => total + disk.stats[field], 0);
+        ide().reduce((total, disk) => total + disk.stats[field], cd.past[field]);
       return {
         bytesRead: sum("bytesRead"),
         bytesWritten: sum("bytesWritten"),
         requests: sum("requests"),
         cacheHits: sum("cacheHits"),
         flushes: sum("flushes"),
-        dirtyBytes: ide.reduce((total, disk) => total + disk.device.dirtyBytes, floppy?.dirtyBytes() ?? 0),
+        dirtyBytes: ide().reduce(
+          (total, disk) => total + disk.device.dirtyBytes,
+          fd.floppy?.dirtyBytes() ?? 0,
+        ),
       };
+    },
+    close() {
+      cd.close();
+      fd.close();
     },
   };
 }
@@ -119,9 +167,8 @@ function mendGeometry(drive: V86IdeInterface): void {
   const disk = drive.buffer;
   if (!(disk instanceof IdeDisk)) return;
   if (Math.ceil(disk.byteLength / drive.sector_size) === drive.sector_count) return;
-  // The guest hears of another CD; another disk it finds when it is next started.
-  if (drive.is_atapi) drive.set_cdrom(disk);
-  else drive.set_disk_buffer(disk);
+  // The guest finds another disk when it is next started.
+  drive.set_disk_buffer(disk);
 }
 
 async function flushNamed(name: string, dirtyBytes: () => number, flush: () => Promise<void>): Promise<void> {

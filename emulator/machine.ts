@@ -1,5 +1,5 @@
 import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Device, Qcow2Snapshot } from "../disk/index.ts";
-import type { MachineOutput, MachinePointer, MachineSound } from "./machine-devices.ts";
+import type { MachineMedia, MachineOutput, MachinePointer, MachineSound } from "./machine-devices.ts";
 import type { StatePacker } from "./state-packer.ts";
 
 /**
@@ -31,7 +31,7 @@ export interface MachineDisks {
   /** Second IDE disk; needs `hda`. */
   hdb?: BlockDevice;
   cdrom?: BlockDevice;
-  /** Held in memory while the machine exists; what the guest writes goes to the device with the next flush. */
+  /** Held in memory while it is in the drive; what the guest writes goes to the device with the next flush. */
   floppy?: BlockDevice;
   /**
    * A writable qcow2 image of any size, for saved states alone; the guest never sees it. It is used when neither
@@ -197,6 +197,7 @@ export interface Machine {
   readonly pointer: MachinePointer;
   readonly sound: MachineSound;
   readonly output: MachineOutput;
+  readonly media: MachineMedia;
   /** A load may change it: a saved state brings its own. */
   readonly configuration: Readonly<MachineConfiguration>;
 

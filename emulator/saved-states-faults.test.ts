@@ -101,7 +101,7 @@ const OPERATIONS: readonly [name: string, (machine: GuestLine["machine"]) => Pro
 
 /** Reads every finished state of an image whole, and holds it against its fingerprints. */
 async function readStates(device: Qcow2Device): Promise<string[]> {
-  const states = new SavedStates({ hda: device }, nodePacker);
+  const states = new SavedStates({ hda: device }, nodePacker, () => ["hda"]);
   const names: string[] = [];
   for (const { id, name } of states.disks.list()) {
     const opened = await states.open(id, false);

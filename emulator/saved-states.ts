@@ -57,7 +57,6 @@ export interface OpenState extends OpenDisks {
 /** The saved states of one machine, in the images of its disks. */
 export class SavedStates {
   readonly disks: SnapshotDisks;
-  private readonly drives: readonly string[];
   private readonly room = new CaptureRoom();
   /** The state the machine was saved to or loaded from last. */
   private last: ParentState | undefined;
@@ -65,9 +64,10 @@ export class SavedStates {
   constructor(
     disks: MachineDisks,
     private readonly packer: StatePacker,
+    /** The names of the drives that have something in them. */
+    private readonly usedDrives: () => readonly string[],
   ) {
     this.disks = new SnapshotDisks(disks);
-    this.drives = (["hda", "hdb", "cdrom", "floppy"] as const).filter((drive) => disks[drive] !== undefined);
   }
 
   /** What can be done before the machine stops. Throws UNSUPPORTED_FEATURE, INVALID_ARGUMENT. */
@@ -121,7 +121,7 @@ export class SavedStates {
     const header = {
       emulator: EMULATOR_VERSION,
       configuration,
-      drives: this.drives,
+      drives: this.usedDrives(),
       memory: captured.memory,
       device: captured.device,
       savedAtMs: nowMs,

@@ -33,7 +33,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const machine = new V86Machine({
     parts: await build(configuration),
     drives: kit.drives,
-    states: new SavedStates(disks, options.packer ?? directPacker),
+    states: new SavedStates(disks, options.packer ?? directPacker, () => kit.drives.used),
     screenElement: options.screenElement,
     build,
   });

@@ -19,7 +19,6 @@ export interface V86IdeInterface {
   sector_count: number;
   sector_size: number;
   set_disk_buffer(disk: object): void;
-  set_cdrom(disk: object): void;
   push_irq(): void;
   device_reset(): void;
   ata_command(command: number): void;
@@ -29,6 +28,22 @@ export interface V86IdeInterface {
   do_write(): void;
   do_ata_write_sectors_dma(): void;
   report_write(bytes: number): void;
+  /** What a guest hears first: 2 that there is no medium, then that it has changed; 1 the latter alone. */
+  medium_changed: number | boolean;
+  /** Takes the packet in `data`. */
+  atapi_handle(): void;
+  /** Reads a CD by PIO. */
+  atapi_read(packet: Uint8Array): void;
+  atapi_check_condition_response(senseKey: number, additionalSense: number): void;
+}
+
+export interface V86FloppyDrive {
+  /** What is in it. */
+  buffer: object | null;
+  read_only: boolean;
+  insert_disk(image: object, readOnly: boolean): boolean;
+  eject_disk(): void;
+  get_buffer(): Uint8Array | null;
 }
 
 export interface V86IdeChannel {
@@ -96,7 +111,7 @@ export interface V86Cpu {
     net: V86Ne2k;
     vmware: V86VmwareMouse;
     acpi?: V86Acpi;
-    fdc: { drives: { get_buffer(): Uint8Array | null }[] };
+    fdc: { drives: V86FloppyDrive[] };
     vga: { graphical_mode: boolean; screen_fill_buffer(): void };
   };
   io: {
@@ -188,7 +203,11 @@ export function checkInternals(emulator: V86Emulator): void {
     "vmware.bus.send": cpu.devices?.vmware?.bus?.send,
     "ide.create_identify_packet": ide?.create_identify_packet,
     "ide.set_disk_buffer": ide?.set_disk_buffer,
-    "ide.set_cdrom": ide?.set_cdrom,
+    "ide.atapi_handle": ide?.atapi_handle,
+    "ide.atapi_read": ide?.atapi_read,
+    "ide.atapi_check_condition_response": ide?.atapi_check_condition_response,
+    "fdc.insert_disk": cpu.devices?.fdc?.drives?.[0]?.insert_disk,
+    "fdc.eject_disk": cpu.devices?.fdc?.drives?.[0]?.eject_disk,
     "ide.ata_command": ide?.ata_command,
     "ide.cancel_io_operations": ide?.cancel_io_operations,
     "ide.do_write": ide?.do_write,

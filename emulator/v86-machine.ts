@@ -19,6 +19,7 @@ import type {
   SnapshotDescription,
   StartFrom,
 } from "./machine.ts";
+import type { MachineMedia } from "./machine-devices.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
 import type { SavedStates } from "./saved-states.ts";
@@ -50,6 +51,7 @@ export class V86Machine implements Machine {
   readonly pointer: GuestDevices["pointer"];
   readonly sound: GuestDevices["sound"];
   readonly output: GuestDevices["output"];
+  readonly media: MachineMedia;
 
   private readonly devices: GuestDevices;
   private parts: EmulatorParts;
@@ -74,6 +76,7 @@ export class V86Machine implements Machine {
     this.buildParts = build;
     this.drives = drives;
     this.states = states;
+    this.media = drives.media;
     this.devices = createGuestDevices(parts, screenElement);
     ({
       serial: this.serial,
@@ -226,6 +229,7 @@ export class V86Machine implements Machine {
   private hook(parts: EmulatorParts): void {
     hookGuest(parts, {
       onSlice: () => this.serial.feed(),
+      isHeld: () => this.drives.cd.disk?.holdsGuest ?? false,
       onReset: () => {
         this.serial.clearInput();
         this.clock.set(0n);
@@ -411,6 +415,7 @@ export class V86Machine implements Machine {
     await this.saving.close();
     this.devices.close();
     await this.parts.destroy();
+    this.drives.close();
     if (this.state !== "stopped") this.change("stopped");
   }
 }

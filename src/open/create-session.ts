@@ -118,6 +118,7 @@ export function createSession(parts: SessionParts): MachineSession {
     pointer: machine.pointer,
     sound: machine.sound,
     output: machine.output,
+    media: machine.media,
     screenElement,
     get memoryMiB() {
       return machine.configuration.memoryMiB;

@@ -1,6 +1,7 @@
 import type { Metadata } from "../../disk/index.ts";
 import type {
   MachineKeyboard,
+  MachineMedia,
   MachineOutput,
   MachinePointer,
   MachineScreen,
@@ -81,6 +82,7 @@ export interface MachineSession {
   readonly sound: MachineSound;
   /** What the guest has written to its second serial port. */
   readonly output: MachineOutput;
+  readonly media: MachineMedia;
   /** What the guest's screen is drawn into; whoever shows the machine puts it into the document. */
   readonly screenElement: HTMLElement;
   /** Of the guest; a loaded state brings its own. */

@@ -1,0 +1,84 @@
+import type { BlockDevice } from "../disk/index.ts";
+import { type Floppy, FloppyImage, openFloppy } from "./floppy.ts";
+import type { InsertOptions, Medium } from "./machine-devices.ts";
+import type { V86FloppyDrive } from "./v86-internals.ts";
+
+/** The floppy drive of a machine. It outlives the emulator it is attached to. */
+export interface FloppyDrive {
+  readonly floppy: Floppy | undefined;
+  readonly medium: Medium | undefined;
+  /** Takes this emulator's drive from now on, and puts in it what belongs in it. */
+  attach(drive: V86FloppyDrive): void;
+  /** A saved state has brought what was in the drive then: what is in it now stays in it. */
+  refresh(): void;
+  /** As `MachineMedia.insertFloppy`; `flush` makes durable what is taken out. */
+  insert(device: BlockDevice, options: InsertOptions, flush: FlushFloppy): Promise<void>;
+  eject(flush: FlushFloppy): Promise<void>;
+  /** Lets go of it, without a flush. */
+  close(): void;
+}
+
+export type FlushFloppy = (floppy: Floppy) => Promise<void>;
+
+export function createFloppyDrive(first: Floppy | undefined): FloppyDrive {
+  let drive: V86FloppyDrive | undefined;
+  let floppy = first;
+  let onEjected: InsertOptions["onEjected"];
+
+  const load = () => {
+    if (!drive) return;
+    drive.eject_disk();
+    if (floppy) drive.insert_disk(floppy.image, !floppy.device.writable);
+  };
+  const takeOut = async (flush: FlushFloppy) => {
+    if (!floppy) return;
+    // Out of the drive first, so that the guest writes nothing after the flush.
+    drive?.eject_disk();
+    try {
+      await flush(floppy);
+    } catch (error) {
+      load();
+      throw error;
+    }
+    floppy = undefined;
+    const ejected = onEjected;
+    onEjected = undefined;
+    ejected?.();
+  };
+  return {
+    get floppy() {
+      return floppy;
+    },
+    get medium() {
+      if (!floppy) return undefined;
+      const { name, sizeBytes, writable } = floppy.device;
+      return { name, sizeBytes, writable };
+    },
+    attach(next) {
+      drive = next;
+      const { buffer } = next;
+      if (floppy && buffer instanceof FloppyImage && buffer.isOf(floppy.device)) floppy.image = buffer;
+      else load();
+      if (floppy) next.read_only = !floppy.device.writable;
+    },
+    refresh() {
+      if (!drive) return;
+      if (floppy && drive.buffer === floppy.image && floppy.image.restored) {
+        floppy.image.restored = false;
+        drive.read_only = !floppy.device.writable;
+      } else load();
+    },
+    async insert(device, options, flush) {
+      const next = await openFloppy(device);
+      await takeOut(flush);
+      floppy = next;
+      onEjected = options.onEjected;
+      load();
+    },
+    eject: takeOut,
+    close() {
+      onEjected?.();
+      onEjected = undefined;
+    },
+  };
+}
