@@ -1,4 +1,4 @@
-import type { BlockFile, IndexedDbFile } from "../../disk/index.ts";
+import { type BlockFile, type IndexedDbFile, type Metadata, toByreError } from "../../disk/index.ts";
 import type { Machine } from "../../emulator/index.ts";
 import { readImageMetadata, writeImageMetadata } from "../appliance/image-metadata.ts";
 import { library } from "../library/library.ts";
@@ -157,7 +157,9 @@ export function createSession(parts: SessionParts): MachineSession {
     about: () => readImageMetadata(disk.device),
     setAbout: (metadata) =>
       states.quietly(async () => {
+        const before = saidBy(disk);
         await writeImageMetadata(disk.device, metadata);
+        await settings.imageSays(before, metadata);
         changed();
       }),
     get settings() {
@@ -203,6 +205,17 @@ export function createSession(parts: SessionParts): MachineSession {
       return closing;
     },
   };
+}
+
+/** What the machine's image says of itself; nothing where that cannot be read. */
+function saidBy({ device }: MachineDisk): Metadata {
+  try {
+    return readImageMetadata(device).metadata;
+  } catch (error) {
+    const { code } = toByreError(error);
+    if (code === "METADATA_INVALID" || code === "UNSUPPORTED_VERSION") return new Map();
+    throw error;
+  }
 }
 
 function isStored(file: BlockFile): file is IndexedDbFile {

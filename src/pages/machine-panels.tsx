@@ -1,4 +1,4 @@
-import { Download, History, Info, type LucideIcon, TextCursorInput } from "lucide-react";
+import { Download, History, Info, type LucideIcon, SlidersHorizontal, TextCursorInput } from "lucide-react";
 import { type ComponentType, type LazyExoticComponent, lazy } from "react";
 import type { MachineSession } from "../open/machine-session.ts";
 
@@ -42,6 +42,13 @@ export const MACHINE_PANELS: readonly MachinePanel[] = [
     icon: Download,
     place: "menu",
     Panel: lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel })),
+  },
+  {
+    id: "settings",
+    label: "Settings",
+    icon: SlidersHorizontal,
+    place: "menu",
+    Panel: lazy(async () => ({ default: (await import("../settings/settings-panel.tsx")).SettingsPanel })),
   },
   {
     id: "about",

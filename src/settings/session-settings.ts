@@ -1,4 +1,10 @@
-import type { Machine, MachineConfiguration, NetworkChoice } from "../../emulator/index.ts";
+import type { Metadata } from "../../disk/index.ts";
+import {
+  applianceConfiguration,
+  type Machine,
+  type MachineConfiguration,
+  type NetworkChoice,
+} from "../../emulator/index.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord, MachineSettings } from "../library/machine-record.ts";
 import {
@@ -29,6 +35,7 @@ export interface SettingsView {
 /** The settings of an open machine. */
 export class SessionSettings {
   private chosen: MachineSettings;
+  private wishes: ApplianceWishes;
 
   constructor(
     private readonly parts: {
@@ -39,10 +46,14 @@ export class SessionSettings {
     private readonly changed: () => void,
   ) {
     this.chosen = parts.record?.settings ?? {};
+    this.wishes = parts.wishes;
   }
 
   get view(): SettingsView {
-    const { machine, wishes } = this.parts;
+    const {
+      parts: { machine },
+      wishes,
+    } = this;
     const next = settingsOf(wishes, this.chosen);
     const running = { ...machine.configuration };
     return {
@@ -66,6 +77,34 @@ export class SessionSettings {
     if (record) await library.update(record.id, { settings: checked });
     this.chosen = checked;
     this.changed();
+  }
+
+  /**
+   * The image says something else of itself now: what has changed in what it asks for is the appliance's own from
+   * here on. The rest stays what the machine was made with, which may be a saved state's.
+   */
+  async imageSays(before: Metadata, after: Metadata): Promise<void> {
+    const [old, now] = [applianceConfiguration(before), applianceConfiguration(after)];
+    const names = Object.keys({
+      ...old.configuration,
+      ...now.configuration,
+    }) as (keyof MachineConfiguration)[];
+    const changed: readonly string[] = names.filter(
+      (name) => old.configuration[name] !== now.configuration[name],
+    );
+    const kept = Object.entries(this.wishes.configuration).filter(([name]) => !changed.includes(name));
+    const brought = Object.entries(now.configuration).filter(([name]) => changed.includes(name));
+    const wishes = {
+      configuration: Object.fromEntries([...kept, ...brought]),
+      display: old.display === now.display ? this.wishes.display : now.display,
+      offeredNetwork:
+        before.get("machine.network") === after.get("machine.network")
+          ? this.wishes.offeredNetwork
+          : now.network,
+    };
+    const { record } = this.parts;
+    if (record) await library.update(record.id, wishes);
+    this.wishes = wishes;
   }
 }
 
