@@ -1,7 +1,7 @@
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { startTheme } from "./library/theme.ts";
-import { openAddress } from "./open/open-address.ts";
+import { embeddedImage, openAddress } from "./open/open-address.ts";
 import { installPageApi } from "./page-api.ts";
 import "./styles/base.css";
 
@@ -12,4 +12,10 @@ openAddress(location.hash.slice(1));
 await startTheme();
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no element with the id root.");
-createRoot(root).render(<App />);
+const embedded = embeddedImage(location.hash.slice(1));
+if (embedded) {
+  // What is in the frame, and who may drive it, is decided once: another address is another page.
+  addEventListener("hashchange", () => location.reload());
+  const { EmbedApp } = await import("./embed/embed-app.tsx");
+  createRoot(root).render(<EmbedApp image={embedded} />);
+} else createRoot(root).render(<App />);

@@ -57,6 +57,7 @@ describe("parseMachineLink", () => {
       snapshot: undefined,
       ephemeral: false,
       network: undefined,
+      embed: undefined,
       drives: { hdb: "https://example.org/byre/b.qcow2", cdrom: "https://cdn.example/c.iso" },
     });
   });
@@ -69,6 +70,16 @@ describe("parseMachineLink", () => {
       kind: "relay",
       url: "wisps://relay.example.org/",
     });
+  });
+
+  it("is embedded only by embed=1, and driven by the origins that it names", () => {
+    const embed = (text: string) => image(`#/run?image=a.qcow2&${text}`).embed;
+    expect(embed("origin=https://a.example")).toBeUndefined();
+    expect(embed("embed=true&origin=*")).toBeUndefined();
+    expect(embed("embed=1")).toEqual({ origins: [] });
+    expect(
+      embed("embed=1&origin=https://a.example&origin=http://b.example:81&origin=https://a.example"),
+    ).toEqual({ origins: ["https://a.example", "http://b.example:81"] });
   });
 
   it("takes an empty parameter as left out", () => {
@@ -103,6 +114,13 @@ describe("parseMachineLink", () => {
       [`#/run?${before}https://user@example.org/a`, "password"],
       [`#/run?${before}https://example.org/${"x".repeat(1_000_000)}`, "1000020 characters"],
     ]),
+    ...["", "*", "null", "https://example.org/", "https://EXAMPLE.org", "file://", "javascript:x", "a"].map(
+      (origin) => [`#/run?image=a&embed=1&origin=https://a.example&origin=${origin}`, "exact origins"],
+    ),
+    [
+      `#/run?image=a&embed=1${Array.from({ length: 1000 }, (_, n) => `&origin=https://a${n}.example`).join("")}`,
+      "1000 sites",
+    ],
     ["#/run?image=a&network=on", "network=on"],
     ["#/run?image=a&network=javascript:alert(1)", "network=javascript"],
     ["#/run?image=a&network=https://relay.example.org/", "network=https"],
@@ -125,6 +143,7 @@ describe("imageHash", () => {
     "#/run?image=https://cdn.example/a.qcow2&memory=64&ephemeral=1",
     "#/run?image=a.qcow2&snapshot=%26ready",
     "#/run?image=a.qcow2&hdb=b.qcow2&cdrom=https://cdn.example/c.iso&floppy=d.img",
+    "#/run?image=a.qcow2&embed=1&origin=https://a.example&origin=https://b.example",
     "#/run?image=a.qcow2&network=wss://relay.example.org/&cdrom=c.iso",
   ])("writes back %s", (hash) => {
     expect(imageHash(image(hash), PAGE)).toBe(hash);

@@ -18,8 +18,15 @@ export interface ImageLink {
   readonly ephemeral: boolean;
   /** An offer: no network is on before the person allows it. Undefined: as the image itself says. */
   readonly network: NetworkChoice | undefined;
+  /** A page of another site shows the machine in a frame; nothing is kept of it then. Undefined: none does. */
+  readonly embed: EmbedLink | undefined;
   /** Absolute addresses of what is in the machine's other drives. */
   readonly drives: LinkDrives;
+}
+
+export interface EmbedLink {
+  /** Of the pages that may drive the machine by messages. */
+  readonly origins: readonly string[];
 }
 
 /** The drives beside a machine's own disk that a link can fill. */
@@ -36,12 +43,16 @@ const MAX_SNAPSHOT_NAME_LENGTH = 255;
 /** What browsers and servers agree on. */
 const MAX_ADDRESS_LENGTH = 2000;
 
+/** Pages that may drive one machine; they are shown before it starts. */
+const MAX_ORIGINS = 8;
+
 /** Of a link's own words in a message. */
 const MAX_QUOTED_LENGTH = 80;
 
 /**
  * Reads a link: a whole address of this page, its part from `#` on, or the plain address of an image. Of a parameter
- * that is repeated the first counts; an empty one counts as left out, but for the image; unknown ones are nothing.
+ * that is repeated the first counts, but of `origin` all do; an empty one counts as left out, but for the image and
+ * `origin`; unknown ones are nothing.
  *
  * @param link untrusted text.
  * @param page address of the page; relative image addresses are resolved against it.
@@ -78,6 +89,8 @@ export function imageHash(image: ImageLink, page: string): string {
     const url = image.drives[drive];
     if (url !== undefined) parameters.set(drive, fromFolder(url, folder));
   }
+  if (image.embed) parameters.set("embed", "1");
+  for (const origin of image.embed?.origins ?? []) parameters.append("origin", origin);
   // Slashes and colons may stand in a query; left alone, the link stays readable.
   return `#/run?${parameters.toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
 }
@@ -93,6 +106,7 @@ function imageLink(image: string, parameters: URLSearchParams, page: string): Im
     snapshot: snapshotName(parameters.get("snapshot")),
     ephemeral: parameters.get("ephemeral") === "1",
     network: network(parameters.get("network")),
+    embed: embed(parameters),
     drives: drives(parameters, page),
   };
 }
@@ -105,6 +119,23 @@ function network(text: string | null): NetworkChoice | undefined {
     `The link asks for network=${quoted(text)}`,
     "It is off, fetch, or the address of a relay (ws, wss, wisp or wisps) without a password.",
   );
+}
+
+function embed(parameters: URLSearchParams): EmbedLink | undefined {
+  if (parameters.get("embed") !== "1") return undefined;
+  const origins = [...new Set(parameters.getAll("origin"))];
+  if (origins.length > MAX_ORIGINS)
+    throw refuse(
+      `The link lets ${origins.length} sites drive the machine`,
+      `It may name ${MAX_ORIGINS} at most.`,
+    );
+  for (const origin of origins)
+    if (!/^https?:/.test(origin) || !URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw refuse(
+        `The link lets origin=${quoted(origin)} drive the machine`,
+        "It takes exact origins, such as https://example.org, without a path.",
+      );
+  return { origins };
 }
 
 function drives(parameters: URLSearchParams, page: string): LinkDrives {

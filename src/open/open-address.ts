@@ -1,5 +1,5 @@
 import { type ByreError, toByreError } from "../../disk/index.ts";
-import { parseMachineLink } from "./machine-link.ts";
+import { type ImageLink, parseMachineLink } from "./machine-link.ts";
 import type { OpenRequest } from "./open-machine.ts";
 import { opener } from "./opener.ts";
 
@@ -18,6 +18,18 @@ export function requestOf(location: string): OpenRequest | ByreError | undefined
   } catch (error) {
     return toByreError(error);
   }
+}
+
+/**
+ * The image of a link that wants to be in the frame of another page.
+ *
+ * @param location as for `requestOf`.
+ */
+export function embeddedImage(location: string): ImageLink | undefined {
+  const request = requestOf(location);
+  return request && "kind" in request && request.kind === "image" && request.image.embed
+    ? request.image
+    : undefined;
 }
 
 /**

@@ -202,7 +202,9 @@ async function openDisk(request: OpenRequest, options: OpenMachineOptions): Prom
   const { memoryMiB, snapshot, network } = image;
   const wish = { memoryMiB, snapshot, network, diskOnly, agree };
   const link = { drives: image.drives, options };
-  if (image.ephemeral) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
+  // A page of another site is not handed what the person keeps.
+  if (image.ephemeral || image.embed)
+    return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);
   return makeKept(linkedChain(image.url, options), nameOf(image), wish, () =>

@@ -29,6 +29,8 @@ export interface Stranger {
   readonly startsAtOnce: boolean;
   /** Nothing is kept of it. */
   readonly ephemeral: boolean;
+  /** Origins of other sites that are going to drive it. */
+  readonly drivenBy: readonly string[];
   /** What the link puts into other drives, by absolute address. */
   readonly drives: LinkDrives;
   /** That link or image asks for. It stays off until the person allows it. */
@@ -70,9 +72,12 @@ export async function agreeToStart(
 /** What is all of this page's own site, or was chosen by the person on this page, is no stranger's. */
 function strangerOf(request: OpenRequest, start: BaseStart, fileBytes: number): Stranger | undefined {
   if (request.kind !== "image" || request.seen) return undefined;
-  const { url, ephemeral, drives } = request.image;
+  const { url, drives, embed } = request.image;
   const ours = new URL(document.baseURI).origin;
-  if ([url, ...Object.values(drives)].every((address) => new URL(address).origin === ours)) return undefined;
+  const drivenBy = embed?.origins.filter((origin) => origin !== ours) ?? [];
+  const isOurs = [url, ...Object.values(drives)].every((address) => new URL(address).origin === ours);
+  if (isOurs && drivenBy.length === 0) return undefined;
   const { sizeBytes: diskBytes, startsAtOnce, network } = start;
-  return { url, fileBytes, diskBytes, startsAtOnce, ephemeral, drives, network };
+  const ephemeral = request.image.ephemeral || embed !== undefined;
+  return { url, fileBytes, diskBytes, startsAtOnce, ephemeral, drivenBy, drives, network };
 }

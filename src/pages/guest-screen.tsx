@@ -7,15 +7,17 @@ import styles from "./guest-screen.module.css";
 export interface GuestScreenProps {
   session: MachineSession;
   size: ScreenSize;
+  /** Takes the keyboard when it is first shown. Default: true. */
+  focusAtOnce?: boolean;
   /** Whether the guest's keyboard is the person's now. */
   onKeys: (on: boolean) => void;
 }
 
 /** The guest's VGA screen, as large and as sharp as the box allows. Keys go to it while it has the focus. */
-export function GuestScreen({ session, size, onKeys }: GuestScreenProps) {
+export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: GuestScreenProps) {
   const box = useRef<HTMLDivElement>(null);
   const latestSize = useRef(size);
-  const { screenElement, keyboard } = session;
+  const { screenElement, keyboard, pointer } = session;
 
   useEffect(() => {
     const outer = box.current;
@@ -33,14 +35,16 @@ export function GuestScreen({ session, size, onKeys }: GuestScreenProps) {
       attributeFilter: ["width", "height"],
     });
     refit();
-    outer.focus({ preventScroll: true });
+    if (focusAtOnce) outer.focus({ preventScroll: true });
+    pointer.setEnabled(true);
     return () => {
+      pointer.setEnabled(false);
       resized.disconnect();
       changed.disconnect();
       keyboard.setEnabled(false);
       screenElement.remove();
     };
-  }, [screenElement, keyboard]);
+  }, [screenElement, keyboard, pointer, focusAtOnce]);
 
   useEffect(() => {
     latestSize.current = size;
@@ -57,6 +61,13 @@ export function GuestScreen({ session, size, onKeys }: GuestScreenProps) {
       aria-label="Guest screen. Keys go to the guest; Control Alt G leaves it."
       // The emulator's mouse takes the browser's own focusing away.
       onPointerDown={(event) => event.currentTarget.focus({ preventScroll: true })}
+      onPointerUp={({ pointerType }) => {
+        // A text screen has a mouse that few programs look at; there the button above locks it.
+        if (pointerType !== "mouse" || !pointer.listening || pointer.absolute || session.screen.text() !== "")
+          return;
+        // Browsers refuse for a second after Escape; the next click does it then.
+        pointer.lock().catch(() => {});
+      }}
       onFocus={() => {
         keyboard.setEnabled(true);
         onKeys(true);

@@ -25,7 +25,7 @@ export interface StrangerQuestionProps {
 /** A link from outside was followed: what it would run, and from where. Nothing of it has run yet. */
 export function StrangerQuestion({ question, stranger, onStart, onCancel }: StrangerQuestionProps) {
   const { name, description, licence } = question;
-  const { url, ephemeral, drives, network } = stranger;
+  const { url, ephemeral, drivenBy, drives, network } = stranger;
   usePageTitle(`${name} - Byre`);
   return (
     <PageFrame title={<ApplianceTitle icon={description.icon} name={name} />}>
@@ -37,6 +37,11 @@ export function StrangerQuestion({ question, stranger, onStart, onCancel }: Stra
           : "What it writes is kept in this browser until you delete it."}
       </p>
       <ApplianceFactsView {...stranger} description={description} origin={{ kind: "url", url }}>
+        {drivenBy.length > 0 && (
+          <Fact name="Driven by">
+            <bdo dir="ltr">{drivenBy.join(", ")}</bdo>, which can type into it and read what it shows
+          </Fact>
+        )}
         {LINK_DRIVES.map((drive) => {
           const address = drives[drive];
           return (
