@@ -1,20 +1,10 @@
 import type { Page } from "@playwright/test";
-import axe from "axe-core";
+import { violations } from "./accessibility-check.ts";
 import { ask, expect, test, waitForSerial } from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
 import { BANNER, fromMenu, openGuest } from "./panel-steps.ts";
 
 test.use({ permissions: ["clipboard-read", "clipboard-write"] });
-
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-}
 
 function button(page: Page, name: string) {
   return page.getByRole("button", { name, exact: true });
@@ -185,6 +175,69 @@ test("the terminal is copied, pasted into, cleared, and its letters made larger"
   await page.reload();
   await waitForSerial(page, BANNER);
   await expect.poll(heightOfRow).toBe(larger);
+});
+
+test("the machine's sound is muted and made quieter, for the next time too", async ({ page, images }) => {
+  await openGuest(page, images);
+  const sound = () =>
+    page.evaluate(() => {
+      const { muted, volume } = window.byre.machine?.sound ?? {};
+      return { muted, volume };
+    });
+  await button(page, "Sound").click();
+  await page.getByRole("slider", { name: "Volume" }).fill("40");
+  expect(await sound()).toEqual({ muted: false, volume: 0.4 });
+  await button(page, "Mute").click();
+  expect(await sound()).toEqual({ muted: true, volume: 0.4 });
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect(button(page, "Sound: off")).toBeVisible();
+  expect(await sound()).toEqual({ muted: true, volume: 0.4 });
+});
+
+test("a machine that listens to its mouse gets it with a click, and Escape gives it back", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  const give = button(page, "Give the mouse to the machine");
+  await expect(give).toHaveCount(0);
+  // What a driver does: "to the mouse", then "report".
+  for (const command of ["o0064D4", "o0060F4"]) await ask(page, command);
+  await expect(page.getByText("Mouse: click the screen")).toBeVisible();
+  const screen = page.getByRole("application", { name: /Guest screen/ });
+  const locked = () => page.evaluate(() => document.pointerLockElement !== null);
+  // A text screen: a click is for the keyboard alone.
+  await screen.click();
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  expect(await locked()).toBe(false);
+  await give.click();
+  await expect(page.getByText("Mouse: machine. Esc leaves")).toBeVisible();
+  expect(await locked()).toBe(true);
+  await page.evaluate(() => document.exitPointerLock());
+  await expect(page.getByText("Mouse: click the screen")).toBeVisible();
+
+  // A picture: bit 0 of the attribute controller's mode.
+  for (const command of ["i03DA", "o03C010", "o03C041", "o03C020"]) await ask(page, command);
+  await page.waitForFunction(() => window.byre.machine?.screen.text() === "");
+  await screen.click();
+  await expect.poll(locked).toBe(true);
+});
+
+test("what a machine is set to show is shown alone, with a way to the other", async ({ page, images }) => {
+  await openGuest(page, images);
+  const screen = page.getByRole("region", { name: "Screen", exact: true });
+  const terminal = page.getByRole("region", { name: "Serial terminal" });
+  await expect(screen).toBeVisible();
+  await expect(terminal).toBeVisible();
+  await page.evaluate(() => window.byre.machine?.setSettings({ display: "terminal" }));
+  await expect(screen).toBeHidden();
+  await expect(terminal).toBeVisible();
+  await page.getByRole("radio", { name: "Screen" }).click();
+  await expect(screen).toBeVisible();
+  await expect(terminal).toBeHidden();
 });
 
 for (const colorScheme of ["light", "dark"] as const) {

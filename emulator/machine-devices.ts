@@ -98,7 +98,9 @@ export interface MachinePointer {
   readonly locked: boolean;
   /** Whether the guest's driver takes positions, so that its pointer is where the page's is: no lock is needed then. */
   readonly absolute: boolean;
-  /** Calls back when `locked` or `absolute` has changed. */
+  /** Whether the guest listens to its mouse. */
+  readonly listening: boolean;
+  /** Calls back when `locked`, `absolute` or `listening` has changed. */
   onChange(listener: () => void): () => void;
 }
 

@@ -14,6 +14,7 @@ export function createPointer(screenElement: HTMLElement | undefined): Pointer {
   let emulator: V86Emulator | undefined;
   let enabled = false;
   let absolute = false;
+  let listening = false;
   const changes = createChangeNotifier();
   const isLocked = () => document !== undefined && document.pointerLockElement === screenElement;
   let locked = isLocked();
@@ -29,6 +30,11 @@ export function createPointer(screenElement: HTMLElement | undefined): Pointer {
     absolute = now;
     changes.notify();
   };
+  const setListening = (now: boolean) => {
+    if (listening === now) return;
+    listening = now;
+    changes.notify();
+  };
   return {
     attach(next, container) {
       emulator = next;
@@ -38,6 +44,10 @@ export function createPointer(screenElement: HTMLElement | undefined): Pointer {
         if (emulator === next) setAbsolute(now);
       });
       setAbsolute(next.absolute_pointer_enabled);
+      next.add_listener("mouse-enable", (now: boolean) => {
+        if (emulator === next) setListening(now);
+      });
+      setListening(next.mouse_adapter?.enabled ?? false);
     },
     setEnabled(now) {
       enabled = now;
@@ -55,6 +65,9 @@ export function createPointer(screenElement: HTMLElement | undefined): Pointer {
     },
     get absolute() {
       return absolute;
+    },
+    get listening() {
+      return listening;
     },
     onChange: (listener) => changes.add(listener),
     close() {

@@ -1,4 +1,4 @@
-import { Camera, Keyboard, Scaling, TextCursorInput } from "lucide-react";
+import { Camera, Keyboard, MousePointer2, Scaling, TextCursorInput } from "lucide-react";
 import { Toolbar } from "react-aria-components/Toolbar";
 import { IconButton } from "../components/icon-button.tsx";
 import { Menu, MenuChoice, MenuItem } from "../components/menu.tsx";
@@ -7,7 +7,9 @@ import type { MachineSession } from "../open/machine-session.ts";
 import { download, safeFileName } from "../open/save-file.ts";
 import { KeysMenu } from "./keys-menu.tsx";
 import { KEYBOARD_ID } from "./on-screen-keyboard-keys.ts";
+import { SoundButton } from "./sound-button.tsx";
 import styles from "./tool-strip.module.css";
+import { usePointer } from "./use-pointer.ts";
 import { useSaid } from "./use-said.ts";
 
 export interface ScreenToolsProps {
@@ -25,6 +27,7 @@ export interface ScreenToolsProps {
 export function ScreenTools(props: ScreenToolsProps) {
   const { session, state, size, onSize, keyboardShown, onKeyboard, onTypeText, run } = props;
   const [said, say] = useSaid();
+  const pointer = usePointer(session.pointer);
   // What is typed into a machine that stands still would come all at once later.
   const listens = state === "running";
   const save = async () => {
@@ -67,6 +70,14 @@ export function ScreenTools(props: ScreenToolsProps) {
           isDisabled={state === "starting"}
           onPress={onTypeText}
         />
+        {pointer.listening && !pointer.absolute && (
+          <IconButton
+            label="Give the mouse to the machine"
+            icon={MousePointer2}
+            onPress={() => run(() => pointer.lock())}
+          />
+        )}
+        <SoundButton sound={session.sound} />
         <Menu label="Picture of the screen" button={<IconButton label="Picture" icon={Camera} />}>
           <MenuItem id="save" label="Save the picture" onAction={() => run(save)} />
           {"ClipboardItem" in window && (

@@ -2,6 +2,7 @@ import { Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
+import { usePointer } from "../machine-tools/use-pointer.ts";
 import type { MachineSession, SessionActivity } from "../open/machine-session.ts";
 import styles from "./machine-status.module.css";
 import type { KeyTarget } from "./machine-view.tsx";
@@ -31,6 +32,7 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
     const timer = setInterval(() => refresh((count) => count + 1), REFRESH_MS);
     return () => clearInterval(timer);
   }, []);
+  const pointer = usePointer(session.pointer);
   const stats = session.stats();
   const { httpBytes, totalBytes } = session.fetched();
   return (
@@ -44,6 +46,11 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
           {keys === undefined ? "Keys: this page" : `Keys: ${keys}`}
           {keys !== undefined && <span className={styles.hint}>Ctrl-Alt-G leaves</span>}
         </span>
+        {pointer.listening && !pointer.absolute && (
+          <span className={styles.mouse}>
+            {pointer.locked ? "Mouse: machine. Esc leaves" : "Mouse: click the screen"}
+          </span>
+        )}
         <span>
           {session.activity ? savingWords(session.activity) : storedWords(session, stats.dirtyBytes)}
         </span>

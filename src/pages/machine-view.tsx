@@ -1,4 +1,4 @@
-import { lazy, Suspense, useRef, useState } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Notice } from "../components/notice.tsx";
 import { ScreenTools } from "../machine-tools/screen-tools.tsx";
 import { usePreference } from "../machine-tools/use-preference.ts";
@@ -35,7 +35,8 @@ export type KeyTarget = "screen" | "terminal" | undefined;
 export function MachineView({ session }: { session: MachineSession }) {
   const state = useSessionState(session) ?? "starting";
   useSession(session);
-  const [view, setView] = useState<"screen" | "terminal">("screen");
+  const { display } = session.settings.next;
+  const [view, setView] = useState<"screen" | "terminal">(display === "terminal" ? "terminal" : "screen");
   const [keys, setKeys] = useState<KeyTarget>();
   const [failure, setFailure] = useState<string>();
   // The id of a panel, or what the appliance says when it first runs.
@@ -48,6 +49,9 @@ export function MachineView({ session }: { session: MachineSession }) {
   const terminal = useRef<HTMLElement>(null);
   const panelButtons = useRef(new Map<string, HTMLButtonElement>());
   const lastKeys = useRef<"screen" | "terminal">("screen");
+  useEffect(() => {
+    if (display !== "both") setView(display);
+  }, [display]);
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
 
@@ -98,13 +102,14 @@ export function MachineView({ session }: { session: MachineSession }) {
           {session.copying && <ImportProgress machineName={session.name} copying={session.copying} />}
           <MachineProblem session={session} state={state} run={run} />
           <ViewSwitch
+            always={display !== "both"}
             view={view}
             onChange={(next) => {
               setView(next);
               lastKeys.current = next;
             }}
           />
-          <div className={styles.panels} data-view={view}>
+          <div className={styles.panels} data-view={view} data-one={display !== "both"}>
             <section className={styles.screen} aria-label="Screen" ref={screen}>
               <ScreenTools
                 session={session}

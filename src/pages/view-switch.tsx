@@ -4,15 +4,17 @@ import { ToggleButtonGroup } from "react-aria-components/ToggleButtonGroup";
 import styles from "./view-switch.module.css";
 
 export interface ViewSwitchProps {
+  /** Shown with room for both too: only one of them is wanted. */
+  always?: boolean;
   view: "screen" | "terminal";
   onChange: (view: "screen" | "terminal") => void;
 }
 
 /** Where there is no room for both: which of the two is shown. With room both are, and this is not. */
-export function ViewSwitch({ view, onChange }: ViewSwitchProps) {
+export function ViewSwitch({ always = false, view, onChange }: ViewSwitchProps) {
   return (
     <ToggleButtonGroup
-      className={styles.switch ?? ""}
+      className={`${styles.switch} ${always ? styles.always : ""}`}
       aria-label="Show"
       selectionMode="single"
       disallowEmptySelection
