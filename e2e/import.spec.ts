@@ -292,6 +292,18 @@ test("a floppy image boots", async ({ page }) => {
   await waitForSerial(page, BANNER);
 });
 
+test("a disk and an ISO dropped together are one machine with that CD", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage(), "tools.iso": guestCd() });
+  await waitForSerial(page, BANNER);
+  expect(await machines(page)).toMatchObject([{ name: "guest", base: { name: "guest.qcow2" } }]);
+  const drives = () => page.evaluate(() => window.byre.machine?.media.cdrom?.name);
+  expect(await drives()).toBe("tools.iso");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await drives()).toBe("tools.iso");
+});
+
 const REFUSED: [what: string, words: string, make: () => Promise<Record<string, Buffer>>][] = [
   [
     "a VMware disk",
