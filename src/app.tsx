@@ -8,6 +8,7 @@ import { GalleryPage } from "./pages/gallery-page.tsx";
 const AppliancePage = lazy(async () => ({
   default: (await import("./pages/appliance-page.tsx")).AppliancePage,
 }));
+const StoragePage = lazy(async () => ({ default: (await import("./storage/storage-page.tsx")).StoragePage }));
 const MachinePage = lazy(async () => ({ default: (await import("./pages/machine-page.tsx")).MachinePage }));
 
 export function App() {
@@ -22,6 +23,11 @@ export function App() {
           <Route path="/appliance">
             <Suspense fallback={null}>
               <AppliancePage location={location} />
+            </Suspense>
+          </Route>
+          <Route path="/storage">
+            <Suspense fallback={null}>
+              <StoragePage />
             </Suspense>
           </Route>
           {/* One route for all the rest: on the way from a link to its machine the page stays the same. */}

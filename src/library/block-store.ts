@@ -1,6 +1,7 @@
 import {
   type BlockDatabase,
   deleteIndexedDbFile,
+  type IndexedDbFileSize,
   indexedDbFileSizes,
   openBlockDatabase,
 } from "../../disk/index.ts";
@@ -27,9 +28,14 @@ export async function whileMakingFiles<T>(make: () => Promise<T>): Promise<T> {
   return navigator.locks ? await navigator.locks.request(MAKING, { mode: "shared" }, make) : await make();
 }
 
+/** All files of this browser, whoever they belong to. */
+export async function storedFiles(): Promise<IndexedDbFileSize[]> {
+  return indexedDbFileSizes(await blockStore());
+}
+
 /** Bytes that each file takes in the browser's storage, by file id. */
 export async function storedSizes(): Promise<ReadonlyMap<string, number>> {
-  const files = await indexedDbFileSizes(await blockStore());
+  const files = await storedFiles();
   return new Map(files.map(({ fileId, storedBytes }) => [fileId, storedBytes]));
 }
 
@@ -43,13 +49,17 @@ export async function deleteFiles(fileIds: readonly string[]): Promise<void> {
 /**
  * Deletes what no machine owns: files whose tab was closed before their machine was made, or in the middle
  * of a delete. Does nothing while any tab is making files.
+ *
+ * @returns whether it was done.
  */
-export async function deleteLeftovers(): Promise<void> {
-  await navigator.locks?.request(MAKING, { mode: "exclusive", ifAvailable: true }, async (lock) => {
-    if (!lock) return;
+export async function deleteLeftovers(): Promise<boolean> {
+  if (!navigator.locks) return false;
+  return navigator.locks.request(MAKING, { mode: "exclusive", ifAvailable: true }, async (lock) => {
+    if (!lock) return false;
     const owned = new Set((await library.list()).flatMap(ownFileIds));
-    const files = await indexedDbFileSizes(await blockStore());
+    const files = await storedFiles();
     await deleteFiles(files.map(({ fileId }) => fileId).filter((fileId) => !owned.has(fileId)));
     await forgetOtherSources(owned);
+    return true;
   });
 }

@@ -48,6 +48,27 @@ it("counts imported files as a machine's own, and remote ones not", () => {
   expect(ownFileIds(record)).toEqual(["overlay", "imported"]);
 });
 
+it("counts a CD that a machine boots from once", () => {
+  const cdrom = {
+    name: "a.iso",
+    source: { kind: "import", fileId: "cd" },
+    identity: { sizeBytes: 1 },
+  } as const;
+  const record = {
+    id: "m",
+    name: "m",
+    createdAt: 0,
+    lastUsedAt: 0,
+    base: cdrom,
+    behindBase: [],
+    overlayFileId: "overlay",
+    bootsFrom: "cdrom",
+    drives: { cdrom },
+    configuration: {},
+  } as const;
+  expect(ownFileIds(record)).toEqual(["overlay", "cd"]);
+});
+
 it("counts a base that two machines share for the one made first", () => {
   const identity = { sizeBytes: 1 };
   const machine = (id: string, createdAt: number) => ({

@@ -130,7 +130,8 @@ export function ownFileIds({ base, behindBase, overlayFileId, drives = {} }: Mac
   const { hdb, cdrom, floppy } = drives;
   const pins = [base, ...behindBase, ...(hdb ? [hdb.base, ...hdb.behindBase] : []), cdrom, floppy];
   const imported = pins.flatMap((pin) => (pin?.source.kind === "import" ? [pin.source.fileId] : []));
-  return [overlayFileId, ...(hdb ? [hdb.overlayFileId] : []), ...imported];
+  // What a machine boots from is its base and in a drive too.
+  return [...new Set([overlayFileId, ...(hdb ? [hdb.overlayFileId] : []), ...imported])];
 }
 
 /**

@@ -1,5 +1,5 @@
-import { ByreError } from "../../disk/index.ts";
-import { deleteFiles, whileMakingFiles } from "../library/block-store.ts";
+import { ByreError, deleteIndexedDbFile } from "../../disk/index.ts";
+import { blockStore, deleteFiles, storedFiles, whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
 import { linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
@@ -76,6 +76,32 @@ export async function deleteMachine(id: string): Promise<void> {
     // A machine that was made from a saved state of this one goes on using the imported base.
     const used = new Set((await library.list()).flatMap(ownFileIds));
     await deleteFiles(ownFileIds(record).filter((fileId) => !used.has(fileId)));
+  } finally {
+    lock.release();
+  }
+}
+
+/**
+ * Deletes what was copied so far of a file that a machine needs. The machine asks for the file when it is opened, and
+ * does not copy it by itself any more.
+ *
+ * @throws ByreError IN_USE; INVALID_ARGUMENT for a copy that is whole: without it the machine would be gone; STORAGE.
+ */
+export async function deleteUnfinishedCopy(id: string, fileId: string): Promise<void> {
+  const { name } = await recordOf(id);
+  const lock = await lockMachine(id, name);
+  try {
+    const file = (await storedFiles()).find((each) => each.fileId === fileId);
+    if (file && !file.importOf)
+      throw new ByreError(
+        "INVALID_ARGUMENT",
+        `${file.name} is copied wholly by now, and ${name} needs it. Delete the machine to be rid of it.`,
+        { machine: id, file: file.name },
+      );
+    await library.update(id, { importPaused: true });
+    const database = await blockStore();
+    // Where the file is stays known: the machine will ask for it.
+    await deleteIndexedDbFile({ database, fileId });
   } finally {
     lock.release();
   }

@@ -25,6 +25,18 @@ export async function deleteMachine(id: string): Promise<void> {
   await actions.deleteMachine(id);
 }
 
+/** A machine that is open in this tab gives its copying up itself, and runs on. */
+export async function deleteUnfinishedCopy(id: string, fileId: string): Promise<void> {
+  const session = opener.session();
+  if (session?.id === id && session.copying) {
+    await session.copying.cancel();
+    await library.update(id, { importPaused: true });
+    return;
+  }
+  const actions = await import("../open/change-machine.ts");
+  await actions.deleteUnfinishedCopy(id, fileId);
+}
+
 export async function resetMachine(id: string): Promise<void> {
   const actions = await import("../open/change-machine.ts");
   await closed(id);

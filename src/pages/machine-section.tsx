@@ -43,7 +43,10 @@ export function MachineSection({ machines, shown, search }: MachineSectionProps)
         </div>
       )}
       {machines && machines.length > 0 && (
-        <StorageLine storedBytes={machines.reduce((total, { storedBytes }) => total + storedBytes, 0)} />
+        <StorageLine
+          storedBytes={machines.reduce((total, { storedBytes }) => total + storedBytes, 0)}
+          hasDetails
+        />
       )}
     </section>
   );

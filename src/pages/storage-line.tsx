@@ -1,10 +1,17 @@
 import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
+import { goTo } from "../components/page-location.ts";
 import styles from "./storage-line.module.css";
 
+export interface StorageLineProps {
+  storedBytes: number;
+  /** With a way to the page that tells what takes it. */
+  hasDetails?: boolean;
+}
+
 /** What the machines take together, and whether the browser may clear it by itself. */
-export function StorageLine({ storedBytes }: { storedBytes: number }) {
+export function StorageLine({ storedBytes, hasDetails = false }: StorageLineProps) {
   const [persisted, setPersisted] = useState<boolean | "refused">();
   useEffect(() => {
     navigator.storage?.persisted?.().then(setPersisted, () => {});
@@ -18,6 +25,11 @@ export function StorageLine({ storedBytes }: { storedBytes: number }) {
   return (
     <p className={styles.line}>
       <span>{formatBytes(storedBytes)} in this browser.</span>
+      {hasDetails && (
+        <Button look="quiet" onPress={() => goTo("/storage")}>
+          See what takes it
+        </Button>
+      )}
       {persisted === true && <span>The browser keeps it until you delete it.</span>}
       {persisted === false && (
         <>
