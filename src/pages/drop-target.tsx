@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useState } from "react";
+import { takesFiles } from "../machine-tools/offered-files.ts";
 import styles from "./drop-target.module.css";
 import { filesOfDrop } from "./dropped-files.ts";
 import { openFiles } from "./open-files.ts";
@@ -41,7 +42,7 @@ export function DropTarget({ children }: { children: ReactNode }) {
       {children}
       {over && (
         <div className={styles.over} aria-hidden="true">
-          <p>Drop to run it</p>
+          <p>{takesFiles() ? "Drop to give it to the machine" : "Drop to run it"}</p>
         </div>
       )}
     </>

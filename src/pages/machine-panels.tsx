@@ -1,4 +1,13 @@
-import { Download, History, Info, type LucideIcon, SlidersHorizontal, TextCursorInput } from "lucide-react";
+import {
+  Disc,
+  Download,
+  FolderInput,
+  History,
+  Info,
+  type LucideIcon,
+  SlidersHorizontal,
+  TextCursorInput,
+} from "lucide-react";
 import { type ComponentType, type LazyExoticComponent, lazy } from "react";
 import type { MachineSession } from "../open/machine-session.ts";
 
@@ -35,6 +44,20 @@ export const MACHINE_PANELS: readonly MachinePanel[] = [
     icon: History,
     place: "always",
     Panel: lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel })),
+  },
+  {
+    id: "drives",
+    label: "Drives",
+    icon: Disc,
+    place: "wide",
+    Panel: lazy(async () => ({ default: (await import("../machine-tools/drives-panel.tsx")).DrivesPanel })),
+  },
+  {
+    id: "files",
+    label: "Files",
+    icon: FolderInput,
+    place: "wide",
+    Panel: lazy(async () => ({ default: (await import("../machine-tools/files-panel.tsx")).FilesPanel })),
   },
   {
     id: "export",

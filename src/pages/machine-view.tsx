@@ -1,5 +1,6 @@
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Notice } from "../components/notice.tsx";
+import { FilesQuestion } from "../machine-tools/files-question.tsx";
 import { ScreenTools } from "../machine-tools/screen-tools.tsx";
 import { usePreference } from "../machine-tools/use-preference.ts";
 import type { MachineSession } from "../open/machine-session.ts";
@@ -12,6 +13,7 @@ import { MachineProblem } from "./machine-problem.tsx";
 import { MachineStatus } from "./machine-status.tsx";
 import { MachineToolbar } from "./machine-toolbar.tsx";
 import styles from "./machine-view.module.css";
+import { runFiles } from "./open-files.ts";
 import { QuickSnapshots } from "./quick-snapshots.tsx";
 import { useKeyRelease } from "./use-key-release.ts";
 import { usePageTitle } from "./use-page-title.ts";
@@ -152,6 +154,9 @@ export function MachineView({ session }: { session: MachineSession }) {
           <Suspense fallback={null}>
             <Greeting session={session} onClose={() => show(undefined)} />
           </Suspense>
+        )}
+        {(state === "running" || state === "paused") && (
+          <FilesQuestion session={session} onRun={runFiles} run={run} />
         )}
         <QuickSnapshots
           session={session}

@@ -1,10 +1,10 @@
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { createPortal } from "react-dom";
 import { Button } from "../components/button.tsx";
+import styles from "../components/floating-cards.module.css";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession, SavedState } from "../open/machine-session.ts";
 import { ActivityProgress } from "./activity-progress.tsx";
-import styles from "./quick-snapshots.module.css";
 import { RestoreQuestion } from "./restore-question.tsx";
 import { QUICK_NAME } from "./snapshot-names.ts";
 import { SNAPSHOT_KEYS, useSnapshotKeys } from "./use-snapshot-keys.ts";

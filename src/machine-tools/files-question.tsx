@@ -1,0 +1,111 @@
+import { useEffect, useRef, useState } from "react";
+import { Button } from "../components/button.tsx";
+import { Buttons } from "../components/buttons.tsx";
+import cards from "../components/floating-cards.module.css";
+import type { MachineSession } from "../open/machine-session.ts";
+import styles from "./files-question.module.css";
+import { type FilesChoice, filesChoices, insertIntoRunning } from "./insert-files.ts";
+import { useOfferedFiles } from "./offered-files.ts";
+
+export interface FilesQuestionProps {
+  session: MachineSession;
+  /** Runs the files as a machine of their own. */
+  onRun: (files: readonly File[]) => void;
+  run: (action: () => Promise<unknown>) => void;
+}
+
+/** Asks what to do with files that were dropped while the machine is on screen; nothing while there are none. */
+export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
+  const [files, answered] = useOfferedFiles();
+  const [choices, setChoices] = useState<readonly FilesChoice[]>();
+  useEffect(() => {
+    setChoices(undefined);
+    if (!files) return;
+    let gone = false;
+    void filesChoices(files).then((found) => {
+      if (!gone) setChoices(found);
+    });
+    return () => {
+      gone = true;
+    };
+  }, [files]);
+  if (!files || !choices) return null;
+  const choose = (choice: FilesChoice) => {
+    answered();
+    if (choice === "machine") onRun(files);
+    else run(() => insertIntoRunning(session, files, choice));
+  };
+  return (
+    <div className={cards.place}>
+      <Question
+        title={titleOf(files)}
+        machine={session.name}
+        choices={choices}
+        onChoose={choose}
+        onCancel={answered}
+      />
+    </div>
+  );
+}
+
+interface QuestionProps {
+  title: string;
+  machine: string;
+  choices: readonly FilesChoice[];
+  onChoose: (choice: FilesChoice) => void;
+  onCancel: () => void;
+}
+
+function Question({ title, machine, choices, onChoose, onCancel }: QuestionProps) {
+  const card = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    card.current?.querySelector("button")?.focus();
+    return () => {
+      if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+    };
+  }, []);
+  return (
+    <div
+      ref={card}
+      className={cards.card}
+      role="alertdialog"
+      aria-label={title}
+      onKeyDown={(event) => event.key === "Escape" && onCancel()}
+    >
+      <div className={styles.question}>
+        <p className={styles.title}>{title}</p>
+        <p>{EXPLAINED[choices[0] ?? "files"](machine)}</p>
+        <Buttons>
+          {choices.map((choice, index) => (
+            <Button key={choice} look={index === 0 ? "primary" : "plain"} onPress={() => onChoose(choice)}>
+              {LABELS[choice]}
+            </Button>
+          ))}
+          <Button look="quiet" onPress={onCancel}>
+            Cancel
+          </Button>
+        </Buttons>
+      </div>
+    </div>
+  );
+}
+
+const LABELS: Record<FilesChoice, string> = {
+  cdrom: "Insert as a CD",
+  floppy: "Insert as a floppy disk",
+  files: "Give to the machine on a CD",
+  machine: "Run as a machine",
+};
+
+const EXPLAINED: Record<FilesChoice, (machine: string) => string> = {
+  cdrom: (machine) => `It takes the place of the CD that is in the drive of ${machine}.`,
+  floppy: (machine) => `It takes the place of the floppy disk that is in the drive of ${machine}.`,
+  files: (machine) => `${machine} finds the files on a CD in its drive.`,
+  machine: (machine) => `${machine} is on. Another machine takes its place in this tab.`,
+};
+
+function titleOf(files: readonly File[]): string {
+  const [first] = files;
+  return files.length === 1 && first ? first.name : `${files.length} files`;
+}
