@@ -141,7 +141,7 @@ export function storedFiles(page: Page): Promise<number> {
 /** The bytes of the open machine's disk, as a person would download it. */
 export async function exportedDisk(
   page: Page,
-  options: { snapshots?: boolean } = {},
+  options: { snapshots?: boolean; flatten?: boolean } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const base64 = await page.evaluate(async (how) => {
     const blob = await window.byre.machine?.exportDisk(how);

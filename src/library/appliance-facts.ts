@@ -31,14 +31,14 @@ export interface PresentAppliance {
 export type ListedFacts = Exclude<ApplianceFacts, PresentAppliance> | ListedAppliance;
 
 export interface ListedAppliance
-  extends Pick<PresentAppliance, "state" | "fileBytes" | "diskBytes" | "startsAtOnce">,
+  extends Pick<PresentAppliance, "state" | "problem" | "fileBytes" | "diskBytes" | "startsAtOnce">,
     Pick<ApplianceDescription, "name" | "summary" | "vendor" | "icon"> {}
 
 export function listedFacts(facts: ApplianceFacts): ListedFacts {
   if (facts.state !== "present") return facts;
-  const { state, fileBytes, diskBytes, startsAtOnce } = facts;
+  const { state, problem, fileBytes, diskBytes, startsAtOnce } = facts;
   const { name, summary, vendor, icon } = facts.description;
-  return { state, fileBytes, diskBytes, startsAtOnce, name, summary, vendor, icon };
+  return { state, problem, fileBytes, diskBytes, startsAtOnce, name, summary, vendor, icon };
 }
 
 /** The most that is asked for: a cluster of QEMU's own size, which has room for all that an image may say. */

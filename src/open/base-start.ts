@@ -5,6 +5,7 @@ import {
   metadataOf,
   openQcow2,
   type Qcow2Device,
+  toByreError,
 } from "../../disk/index.ts";
 import {
   applianceConfiguration,
@@ -154,7 +155,8 @@ function metadataIn(image: Qcow2Device): ReadonlyMap<string, string> {
   try {
     return metadataOf(image.header, image.name);
   } catch (error) {
-    if (error instanceof ByreError && error.code === "METADATA_INVALID") return new Map();
+    const { code } = toByreError(error);
+    if (code === "METADATA_INVALID" || code === "UNSUPPORTED_VERSION") return new Map();
     throw error;
   }
 }

@@ -51,7 +51,7 @@ export function ApplianceCard({ appliance, machines, onSeen }: ApplianceCardProp
         </h3>
         {missing === undefined ? (
           <p className={styles.summary} title={present?.summary} dir="auto">
-            {present && (present.summary ?? "This image says nothing about itself.")}
+            {present && (present.summary ?? present.problem ?? "This image says nothing about itself.")}
           </p>
         ) : (
           <p className={styles.reason}>

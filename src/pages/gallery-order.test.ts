@@ -14,6 +14,7 @@ const appliance = (file: string, name?: string, fileBytes = 1, summary?: string)
     fileBytes,
     diskBytes: 1,
     startsAtOnce: false,
+    problem: undefined,
   },
 });
 
