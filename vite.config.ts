@@ -60,7 +60,8 @@ function machineFiles(): Plugin {
 }
 
 /**
- * Nothing but our own scripts runs, and nothing is fetched from elsewhere but disk images. wasm-unsafe-eval:
+ * Nothing but our own scripts runs, and nothing is fetched from elsewhere but disk images, and what
+ * a guest asks for on a network that a person has allowed. wasm-unsafe-eval:
  * v86 compiles the guest's code to WebAssembly. blob: v86 makes the scripts of its timer and of its sound
  * output from strings of its own. Inline styles: the terminal and the component library write <style> elements.
  */
@@ -70,7 +71,7 @@ const CONTENT_SECURITY_POLICY = [
   "worker-src 'self' blob:",
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data: blob:",
-  "connect-src 'self' https: http: blob:",
+  "connect-src 'self' https: http: wss: ws: blob:",
   "manifest-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",

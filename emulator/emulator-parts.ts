@@ -99,6 +99,8 @@ async function loadEmulator(
       // The way out for files.
       uart1: true,
       mac_address_translation: true,
+      // Nothing leaves it before the machine's network says so: it takes the place of its `send`.
+      net_device: { type: "ne2k", relay_url: "fetch" },
       disable_speaker: !container,
       disable_mouse: !container,
       async wasm_fn(imports: V86WasmImports) {

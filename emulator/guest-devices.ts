@@ -1,5 +1,7 @@
 import type { EmulatorParts } from "./emulator-parts.ts";
 import { createKeyboard, type Keyboard } from "./keyboard.ts";
+import type { NetworkChoice } from "./machine-devices.ts";
+import { createNetwork, type Network } from "./network/network.ts";
 import { createOutput, type Output } from "./output.ts";
 import { createPointer, type Pointer } from "./pointer.ts";
 import { createScreen, type Screen } from "./screen.ts";
@@ -14,6 +16,7 @@ export interface GuestDevices {
   readonly pointer: Pointer;
   readonly sound: Sound;
   readonly output: Output;
+  readonly network: Network;
   attach(parts: EmulatorParts): void;
   close(): void;
 }
@@ -22,7 +25,9 @@ export interface GuestDevices {
 export function createGuestDevices(
   first: EmulatorParts,
   screenElement: HTMLElement | undefined,
+  networkChoice: NetworkChoice,
 ): GuestDevices {
+  const network = createNetwork(networkChoice);
   const serial = createSerialPort();
   const screen = createScreen(screenElement);
   const keyboard = createKeyboard(first.emulator);
@@ -36,6 +41,7 @@ export function createGuestDevices(
     pointer,
     sound,
     output,
+    network,
     attach({ emulator, container }) {
       serial.attach(emulator);
       screen.attach(emulator, container);
@@ -43,9 +49,11 @@ export function createGuestDevices(
       pointer.attach(emulator, container);
       sound.attach(emulator);
       output.attach(emulator);
+      network.attach(emulator);
     },
     close() {
       pointer.close();
+      network.close();
     },
   };
 }

@@ -32,10 +32,13 @@ export interface MachineDrives {
   flush(): Promise<void>;
   /** Forgets all requests. */
   cancel(): void;
-  stats(): MachineStats;
+  stats(): DriveStats;
   /** Lets go of what is in the removable drives. */
   close(): void;
 }
+
+/** What of a machine's counts is its drives'. */
+export type DriveStats = Omit<MachineStats, "networkBytesIn" | "networkBytesOut">;
 
 export type DriveName = "hda" | "hdb" | "cdrom" | "floppy";
 

@@ -1,5 +1,12 @@
 import type { BlockDevice, ByreError, ByreErrorCode, Qcow2Device, Qcow2Snapshot } from "../disk/index.ts";
-import type { MachineMedia, MachineOutput, MachinePointer, MachineSound } from "./machine-devices.ts";
+import type {
+  MachineMedia,
+  MachineNetwork,
+  MachineOutput,
+  MachinePointer,
+  MachineSound,
+  NetworkChoice,
+} from "./machine-devices.ts";
 import type { StatePacker } from "./state-packer.ts";
 
 /**
@@ -76,6 +83,8 @@ export interface MachineOptions {
   screenElement?: HTMLElement;
   /** Starts from a saved state instead of booting. Its configuration goes before `configuration`. */
   startFrom?: StartFrom;
+  /** Where the guest's network card leads at first. Default: nowhere. */
+  network?: NetworkChoice;
   /** Packs and unpacks saved states; lent. Default: on this thread, a cluster a turn. */
   packer?: StatePacker;
 }
@@ -154,6 +163,9 @@ export interface MachineStats {
   readonly flushes: number;
   /** Bytes written by the guest that are not durable yet. */
   readonly dirtyBytes: number;
+  /** Of the frames that the guest's network card has taken and sent. */
+  readonly networkBytesIn: number;
+  readonly networkBytesOut: number;
 }
 
 export interface MachineSerial {
@@ -198,6 +210,7 @@ export interface Machine {
   readonly sound: MachineSound;
   readonly output: MachineOutput;
   readonly media: MachineMedia;
+  readonly network: MachineNetwork;
   /** A load may change it: a saved state brings its own. */
   readonly configuration: Readonly<MachineConfiguration>;
 

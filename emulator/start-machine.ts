@@ -35,6 +35,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     drives: kit.drives,
     states: new SavedStates(disks, options.packer ?? directPacker, () => kit.drives.used),
     screenElement: options.screenElement,
+    network: options.network ?? { kind: "off" },
     build,
   });
   try {

@@ -37,6 +37,42 @@ export interface V86IdeInterface {
   atapi_check_condition_response(senseKey: number, additionalSense: number): void;
 }
 
+/** A TCP connection that the guest has asked for. */
+export interface V86TcpConnection {
+  /** Address and port that it leads to. */
+  readonly psrc: Uint8Array;
+  readonly sport: number;
+  /** What the guest is told of the room there is. */
+  winsize: number;
+  /** What the guest has not acknowledged. */
+  readonly send_buffer: { readonly length: number };
+  on(event: "data", handler: (bytes: Uint8Array) => void): void;
+  /** The guest has ended its side. */
+  on_shutdown: () => void;
+  /** The guest has reset it. */
+  on_close: () => void;
+  accept(): void;
+  write(bytes: Uint8Array): void;
+  close(): void;
+}
+
+/** v86's own small network (DHCP, ARP, DNS, TCP), made for HTTP by fetch. */
+export interface V86LittleNetwork {
+  bus: V86Bus;
+  readonly router_mac: Uint8Array;
+  readonly router_ip: Uint8Array;
+  readonly vm_ip: Uint8Array;
+  /** Memory that frames are made in. */
+  readonly eth_encoder_buf: object;
+  /** Connections of the guest. */
+  tcp_conn: Record<string, V86TcpConnection>;
+  /** Takes a frame from the guest; called with every one. */
+  send(frame: Uint8Array): void;
+  /** Gives a frame to the guest. */
+  receive(frame: Uint8Array): void;
+  fetch(url: string, options: RequestInit): Promise<Response>;
+}
+
 export interface V86FloppyDrive {
   /** What is in it. */
   buffer: object | null;
@@ -161,6 +197,7 @@ export interface V86Emulator {
   speaker_adapter?: { audio_context?: AudioContext | null; mixer?: { node_merger: AudioNode } };
   /** `enabled`: whether the guest listens to its mouse. */
   mouse_adapter?: { bus: V86Bus; enabled: boolean };
+  network_adapter: V86LittleNetwork;
   /** Whether the guest's mouse driver takes positions. */
   absolute_pointer_enabled: boolean;
   keyboard_adapter: { emu_enabled: boolean };
@@ -202,6 +239,7 @@ export function checkInternals(emulator: V86Emulator): void {
     "net.update_irq": cpu.devices?.net?.update_irq,
     "net.set_state": cpu.devices?.net?.set_state,
     "vmware.bus.send": cpu.devices?.vmware?.bus?.send,
+    "network_adapter.send": emulator.network_adapter?.send,
     "ide.create_identify_packet": ide?.create_identify_packet,
     "ide.set_disk_buffer": ide?.set_disk_buffer,
     "ide.atapi_handle": ide?.atapi_handle,

@@ -19,7 +19,7 @@ import type {
   SnapshotDescription,
   StartFrom,
 } from "./machine.ts";
-import type { MachineMedia } from "./machine-devices.ts";
+import type { MachineMedia, NetworkChoice } from "./machine-devices.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
 import type { SavedStates } from "./saved-states.ts";
@@ -35,6 +35,7 @@ export interface V86MachineOptions {
   drives: MachineDrives;
   states: SavedStates;
   screenElement: HTMLElement | undefined;
+  network: NetworkChoice;
   /** Sets up another emulator for the same drives. */
   build: (configuration: MachineConfiguration) => Promise<EmulatorParts>;
 }
@@ -51,6 +52,7 @@ export class V86Machine implements Machine {
   readonly pointer: GuestDevices["pointer"];
   readonly sound: GuestDevices["sound"];
   readonly output: GuestDevices["output"];
+  readonly network: GuestDevices["network"];
   readonly media: MachineMedia;
 
   private readonly devices: GuestDevices;
@@ -71,13 +73,13 @@ export class V86Machine implements Machine {
   private readonly changes = createChangeNotifier();
   private readonly clock = createGuestClock();
 
-  constructor({ parts, drives, states, screenElement, build }: V86MachineOptions) {
+  constructor({ parts, drives, states, screenElement, network, build }: V86MachineOptions) {
     this.parts = parts;
     this.buildParts = build;
     this.drives = drives;
     this.states = states;
     this.media = drives.media;
-    this.devices = createGuestDevices(parts, screenElement);
+    this.devices = createGuestDevices(parts, screenElement, network);
     ({
       serial: this.serial,
       screen: this.screen,
@@ -85,6 +87,7 @@ export class V86Machine implements Machine {
       pointer: this.pointer,
       sound: this.sound,
       output: this.output,
+      network: this.network,
     } = this.devices);
     this.saving = new MachineSaving(this.savable(), states);
     this.hook(parts);
@@ -209,7 +212,8 @@ export class V86Machine implements Machine {
   }
 
   stats(): MachineStats {
-    return this.drives.stats();
+    const { bytesIn, bytesOut } = this.network;
+    return { ...this.drives.stats(), networkBytesIn: bytesIn, networkBytesOut: bytesOut };
   }
 
   onChange(listener: () => void): () => void {
@@ -232,6 +236,7 @@ export class V86Machine implements Machine {
       isHeld: () => this.drives.cd.disk?.holdsGuest ?? false,
       onReset: () => {
         this.serial.clearInput();
+        this.network.forget();
         this.clock.set(0n);
       },
       onStop: () => this.guestStopped(),
@@ -280,7 +285,10 @@ export class V86Machine implements Machine {
       replaced: (work) => this.replaced(work),
       build: (configuration) => this.build(configuration),
       adopt: (parts) => this.adopt(parts),
-      refreshDrives: () => this.drives.refresh(),
+      refreshDrives: () => {
+        this.network.forget();
+        return this.drives.refresh();
+      },
       reboot: () => this.emulator.v86.cpu.reboot_internal(),
       fail: (error, options) => this.fail(error, options),
     };

@@ -119,6 +119,7 @@ export function createSession(parts: SessionParts): MachineSession {
     sound: machine.sound,
     output: machine.output,
     media: machine.media,
+    network: machine.network,
     screenElement,
     get memoryMiB() {
       return machine.configuration.memoryMiB;

@@ -2,6 +2,7 @@ import type { Metadata } from "../../disk/index.ts";
 import type {
   MachineKeyboard,
   MachineMedia,
+  MachineNetwork,
   MachineOutput,
   MachinePointer,
   MachineScreen,
@@ -25,6 +26,9 @@ export interface SessionStats {
   readonly cacheHits: number;
   readonly flushes: number;
   readonly dirtyBytes: number;
+  /** Of the frames that the guest's network card has taken and sent. */
+  readonly networkBytesIn: number;
+  readonly networkBytesOut: number;
   readonly httpRequests: number;
   readonly httpBytes: number;
   /** Transactions that made what the guest wrote durable. */
@@ -83,6 +87,7 @@ export interface MachineSession {
   /** What the guest has written to its second serial port. */
   readonly output: MachineOutput;
   readonly media: MachineMedia;
+  readonly network: MachineNetwork;
   /** What the guest's screen is drawn into; whoever shows the machine puts it into the document. */
   readonly screenElement: HTMLElement;
   /** Of the guest; a loaded state brings its own. */
