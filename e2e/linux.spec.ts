@@ -17,6 +17,8 @@ test("Linux boots from the gallery, takes typing on terminal and screen, and kee
   await page.getByRole("button", { name: "Start Linux" }).click();
   await waitForSerial(page, PROMPT, { timeout: BOOT_MS });
   await expect(page).toHaveURL(/#\/machine\//);
+  // What the appliance has to say takes the terminal's place.
+  await page.getByRole("button", { name: "Got it" }).click();
 
   // In the terminal.
   await page.locator(".xterm-helper-textarea").focus();
