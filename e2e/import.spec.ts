@@ -304,6 +304,47 @@ test("a disk and an ISO dropped together are one machine with that CD", async ({
   expect(await drives()).toBe("tools.iso");
 });
 
+test("files that are no image are put on a CD, of a disk dropped with them or of an appliance", async ({
+  page,
+  images,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage(), etag: '"1"' });
+  await page.route("**/appliances/catalog.json", (route) =>
+    route.fulfill({ json: [images.url("guest.qcow2")] }),
+  );
+  await page.goto("/");
+  await pick(page, { "notes.txt": Buffer.from("some words"), "more.txt": Buffer.from("and more") });
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("2 files");
+  await expect(page.getByRole("main")).toContainText("notes.txt");
+  expect(await violations(page)).toEqual([]);
+  await button(page, "Start guest with it").click();
+  await waitForSerial(page, BANNER);
+  const cdrom = () => page.evaluate(() => window.byre.machine?.media.cdrom?.name);
+  expect(await cdrom()).toBe("files.iso");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await cdrom()).toBe("files.iso");
+  // The overlay and the CD.
+  expect(await storedFiles(page)).toBe(2);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await button(page, "All machines").click();
+
+  await pick(page, { "own.qcow2": await guestImage(), "read me.txt": Buffer.from("words") });
+  await waitForSerial(page, BANNER);
+  expect(await cdrom()).toBe("read me.txt.iso");
+  await button(page, "All machines").click();
+
+  // The one that is on behind the gallery can have them too.
+  await pick(page, { "third.txt": Buffer.from("words") });
+  await button(page, "Give to own on a CD").click();
+  await page.waitForFunction(() => window.byre.machine?.media.cdrom?.name === "third.txt");
+  await button(page, "All machines").click();
+  await pick(page, { "tools.iso": guestCd() });
+  await button(page, "Give to own on a CD").click();
+  await page.waitForFunction(() => window.byre.machine?.media.cdrom?.name === "tools.iso");
+  expect(await ask(page, "Ehere\n")).toContain("here");
+});
+
 const REFUSED: [what: string, words: string, make: () => Promise<Record<string, Buffer>>][] = [
   [
     "a VMware disk",

@@ -8,6 +8,7 @@ import { GalleryPage } from "./pages/gallery-page.tsx";
 const AppliancePage = lazy(async () => ({
   default: (await import("./pages/appliance-page.tsx")).AppliancePage,
 }));
+const FilesPage = lazy(async () => ({ default: (await import("./pages/files-page.tsx")).FilesPage }));
 const StoragePage = lazy(async () => ({ default: (await import("./storage/storage-page.tsx")).StoragePage }));
 const MachinePage = lazy(async () => ({ default: (await import("./pages/machine-page.tsx")).MachinePage }));
 
@@ -23,6 +24,11 @@ export function App() {
           <Route path="/appliance">
             <Suspense fallback={null}>
               <AppliancePage location={location} />
+            </Suspense>
+          </Route>
+          <Route path="/files">
+            <Suspense fallback={null}>
+              <FilesPage />
             </Suspense>
           </Route>
           <Route path="/storage">

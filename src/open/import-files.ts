@@ -1,12 +1,20 @@
-import { createBlobFile, openQcow2, probeImage } from "../../disk/index.ts";
-import { deleteFiles } from "../library/block-store.ts";
-import { rememberSource } from "../library/import-sources.ts";
+import {
+  createBlobFile,
+  createIso,
+  type ImportingFile,
+  openImportingFile,
+  openQcow2,
+  probeImage,
+} from "../../disk/index.ts";
+import { blockStore, deleteFiles } from "../library/block-store.ts";
+import { pathOf, rememberSource } from "../library/import-sources.ts";
 import { newId, type PinnedFile } from "../library/machine-record.ts";
-import { suppliedChain } from "./base-chain.ts";
+import { type RemoteOptions, suppliedChain } from "./base-chain.ts";
+import { cancelled } from "./emulator-files.ts";
 import { plainName } from "./file-names.ts";
 import type { SortedFiles } from "./sort-files.ts";
 
-/** Files of the person's, pinned for a machine. Nothing of them is copied yet: that begins once the machine runs. */
+/** Files of the person's, pinned for a machine. Images are not copied yet: that begins once the machine runs. */
 export interface ImportedFiles {
   /** The image to run and what is behind it, from the top down; empty without one. */
   readonly chain: readonly PinnedFile[];
@@ -19,17 +27,73 @@ const QCOW2_NAME = /\.qcow2?$/i;
 
 /**
  * Looks into an image and the files behind it, until the driver has understood them all, and pins them: they are read
- * from the person's own files, and from a copy in this browser as soon as there is one.
+ * from the person's own files, and from a copy in this browser as soon as there is one. Files that are no images become
+ * a CD, which is copied here and now.
  *
- * @throws ByreError what is wrong with the image; BACKING_MISSING.
+ * @throws ByreError what is wrong with the image; BACKING_MISSING; of a CD of files as `importDisc`.
  */
-export async function importFiles({ disk, behindDisk, cdrom, floppy }: SortedFiles): Promise<ImportedFiles> {
+export async function importFiles(sorted: SortedFiles, options: RemoteOptions): Promise<ImportedFiles> {
+  const { disk, behindDisk, cdrom, floppy, plain } = sorted;
   const chain = disk ? await pinChain(disk, behindDisk) : [];
-  return {
-    chain,
-    cdrom: cdrom && (await pinFile(cdrom)),
-    floppy: floppy && (await pinFile(floppy)),
-  };
+  const disc = cdrom ? await pinFile(cdrom) : plain.length > 0 ? await importDisc(plain, options) : undefined;
+  return { chain, cdrom: disc, floppy: floppy && (await pinFile(floppy)) };
+}
+
+/**
+ * Makes a CD of files in this browser's storage.
+ *
+ * @throws ByreError INVALID_ARGUMENT, TOO_LARGE for what no CD can hold; QUOTA_EXCEEDED, CANCELLED, what reading the files
+ *   meets. Nothing is left behind then.
+ */
+export async function importDisc(
+  files: readonly File[],
+  { progress, signal }: Pick<RemoteOptions, "progress" | "signal">,
+): Promise<PinnedFile> {
+  const [first] = files;
+  const name = files.length === 1 && first ? `${plainName(first.name)}.iso` : "files.iso";
+  const source = createIso(
+    files.map((file) => ({ path: pathOf(file), content: file, mtimeMs: file.lastModified })),
+    { name },
+  );
+  const fileId = newId();
+  const key = `copy ${fileId}`;
+  progress.begin(
+    key,
+    `CD of ${files.length === 1 ? first?.name : `${files.length} files`}`,
+    source.sizeBytes,
+  );
+  const copy = await openImportingFile({ database: await blockStore(), fileId, source, name, paused: true });
+  try {
+    await copied(copy, signal, (bytes) => progress.advance(key, bytes));
+    progress.finish(key);
+  } catch (error) {
+    await copy.close();
+    await deleteFiles([fileId]);
+    throw error;
+  }
+  await copy.close();
+  return { name, source: { kind: "import", fileId }, identity: { sizeBytes: source.sizeBytes } };
+}
+
+/** Copies a file to its end. */
+function copied(
+  copy: ImportingFile,
+  signal: AbortSignal,
+  onBytes: (copiedBytes: number) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      const { state, copiedBytes, error } = copy.progress;
+      onBytes(copiedBytes);
+      if (state === "copied") resolve();
+      else if (signal.aborted) reject(cancelled());
+      else if (state === "failed") reject(error);
+    };
+    copy.onProgress(look);
+    signal.addEventListener("abort", look, { once: true });
+    look();
+    copy.resume();
+  });
 }
 
 /** Deletes what there is of the copies. */

@@ -13,7 +13,7 @@ import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import type { BaseStart, StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
-import { forgetImported, importFiles } from "./import-files.ts";
+import { forgetImported, importDisc, importFiles } from "./import-files.ts";
 import {
   type MachineDisk,
   type MadeDisk,
@@ -101,15 +101,19 @@ export async function makeFromFiles(
   options: RemoteOptions,
   wish: StartWish,
 ): Promise<OpenedDisk> {
-  const imported = await importFiles(await sortFiles(files));
+  const sorted = await sortFiles(files);
+  if (!sorted.disk && !sorted.cdrom && !sorted.floppy) throw nothingToRun(sorted.plain);
+  const imported = await importFiles(sorted, options);
   const { chain, cdrom, floppy } = imported;
   try {
     const openOthers = () => openDrives({ ...(cdrom && { cdrom }), ...(floppy && { floppy }) }, options);
-    const medium = cdrom ?? floppy;
+    // A CD of files has nothing to boot.
+    const bootsFrom = sorted.cdrom ? "cdrom" : "floppy";
+    const medium = imported[bootsFrom];
     const [top] = chain;
     let made: OpenedDisk;
     if (top) made = await makeKept(pinnedChain(chain, options), top.name, wish, openOthers);
-    else if (medium) made = await makeOnMedium(medium, cdrom ? "cdrom" : "floppy", openOthers);
+    else if (medium) made = await makeOnMedium(medium, bootsFrom, openOthers);
     else throw new ByreError("INTERNAL", "There is nothing to run among these files.");
     const discard = async () => {
       await made.discard();
@@ -118,6 +122,33 @@ export async function makeFromFiles(
     return { ...made, discard };
   } catch (error) {
     await forgetImported(imported);
+    throw error;
+  }
+}
+
+/**
+ * As `makeKept`, with files of the person's on a CD in the machine's drive.
+ *
+ * @throws ByreError as `importDisc` too.
+ */
+export async function makeWithDisc(
+  chain: BaseChain,
+  fileName: string,
+  wish: StartWish,
+  files: readonly File[],
+  options: RemoteOptions,
+): Promise<OpenedDisk> {
+  const cdrom = await importDisc(files, options);
+  const forget = () => forgetImported({ chain: [], cdrom, floppy: undefined });
+  try {
+    const made = await makeKept(chain, fileName, wish, () => openDrives({ cdrom }, options));
+    const discard = async () => {
+      await made.discard();
+      await forget();
+    };
+    return { ...made, discard };
+  } catch (error) {
+    await forget();
     throw error;
   }
 }
@@ -251,4 +282,12 @@ export async function makeThrowAway(
 
 function wishesOf({ configuration, display, network: offeredNetwork }: BaseStart): ApplianceWishes {
   return { configuration, display, offeredNetwork };
+}
+
+function nothingToRun([file]: readonly File[]): ByreError {
+  return new ByreError(
+    "INVALID_ARGUMENT",
+    `${file?.name} is not an image that a machine could be made of. Drop it while a machine runs to give it to that one.`,
+    { file: file?.name },
+  );
 }

@@ -10,7 +10,14 @@ import { recordOf } from "./change-machine.ts";
 import { createSession } from "./create-session.ts";
 import { cancelled, fetchEmulatorFiles } from "./emulator-files.ts";
 import { fileNameOf, plainName } from "./file-names.ts";
-import { makeFromFiles, makeKept, makeThrowAway, type OpenedDisk, openKept } from "./keep-machine.ts";
+import {
+  makeFromFiles,
+  makeKept,
+  makeThrowAway,
+  makeWithDisc,
+  type OpenedDisk,
+  openKept,
+} from "./keep-machine.ts";
 import { isPristine } from "./machine-disk.ts";
 import { createMachineImport } from "./machine-import.ts";
 import type { ImageLink } from "./machine-link.ts";
@@ -33,6 +40,8 @@ export type OpenRequest =
       readonly image: ImageLink;
       readonly fresh?: boolean;
       readonly seen?: boolean;
+      /** Put on a CD in the drive of the new machine. */
+      readonly discFiles?: readonly File[];
       readonly diskOnly?: boolean;
     }
   | { readonly kind: "files"; readonly files: readonly File[]; readonly diskOnly?: boolean };
@@ -207,6 +216,8 @@ async function openDisk(request: OpenRequest, options: OpenMachineOptions): Prom
     return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);
+  if (request.discFiles)
+    return makeWithDisc(linkedChain(image.url, options), nameOf(image), wish, request.discFiles, options);
   return makeKept(linkedChain(image.url, options), nameOf(image), wish, () =>
     makeDrives(image.drives, true, options),
   );

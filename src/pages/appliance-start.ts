@@ -2,12 +2,18 @@ import { goTo } from "../components/page-location.ts";
 import { imageHash, parseMachineLink } from "../open/machine-link.ts";
 import { opener } from "../open/opener.ts";
 
-/** Makes a machine of an appliance and shows it. Failures are the machine page's to show. */
-export function startAppliance(url: string): void {
+/**
+ * Makes a machine of an appliance and shows it. Failures are the machine page's to show.
+ *
+ * @param discFiles are put on a CD in its drive.
+ */
+export function startAppliance(url: string, discFiles?: readonly File[]): void {
   const link = parseMachineLink(url, document.baseURI);
   if (link.kind !== "image") return;
   // Whoever presses this has the machines made before in the list above, and wants another.
-  opener.open({ kind: "image", image: link.image, fresh: true, seen: true }).catch(() => {});
+  opener
+    .open({ kind: "image", image: link.image, fresh: true, seen: true, ...(discFiles && { discFiles }) })
+    .catch(() => {});
   goTo(imageHash(link.image, document.baseURI));
 }
 

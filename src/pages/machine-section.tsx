@@ -30,8 +30,8 @@ export function MachineSection({ machines, shown, search }: MachineSectionProps)
             <>
               <p className={styles.emptyTitle}>None yet</p>
               <p>
-                Start an appliance below, or drop a disk image (.qcow2) anywhere on this page. Its disk is
-                kept here, so you find everything as you left it.
+                Start an appliance below, or drop an image of a disk, CD or floppy anywhere on this page. Its
+                disk is kept here, so you find everything as you left it.
               </p>
             </>
           )}
