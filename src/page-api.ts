@@ -26,10 +26,10 @@ export interface PageApi {
    * Opens a machine as the page would, and shows it.
    *
    * @param target a link (`#/run?image=URL`, `#/machine/ID`, with or without the page's address), the address
-   *   of an image, or an image file.
+   *   of an image, or files that could be dropped together: an image, perhaps what it is built on, a CD.
    * @throws ByreError what the page would show instead of a machine.
    */
-  open(target: string | File, options?: OpenOptions): Promise<MachineSession>;
+  open(target: string | File | readonly File[], options?: OpenOptions): Promise<MachineSession>;
   /** The machine of this tab. */
   readonly machine: MachineSession | undefined;
 }
@@ -58,8 +58,9 @@ export function installPageApi(): void {
       );
     },
     async open(target, options) {
-      if (target instanceof File) {
-        const opening = opener.open({ kind: "files", files: [target] }, options);
+      if (typeof target !== "string") {
+        const files = target instanceof File ? [target] : target;
+        const opening = opener.open({ kind: "files", files }, options);
         goTo("/run");
         return opening;
       }
