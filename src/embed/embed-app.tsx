@@ -52,6 +52,7 @@ function Shown({ image }: { image: ImageLink }) {
             stranger={stranger}
             onStart={() => goOn()}
             onCancel={cancel}
+            cancelLabel="Not now"
           />
         );
       return (

@@ -63,6 +63,16 @@ export interface MachineSettings extends Partial<Readonly<MachineConfiguration>>
   readonly display?: DisplayChoice;
 }
 
+/** A file that was made of a machine, by which it is known again on a server. */
+export interface ExportedFile {
+  readonly fileName: string;
+  readonly sizeBytes: number;
+  /** SHA-256 of its first 64 KiB, in hex. */
+  readonly beginning: string;
+  /** Names of the saved states in it that a machine can go on from. */
+  readonly states: readonly string[];
+}
+
 /** A machine that the browser keeps: a base, and an overlay with all that the guest wrote. */
 export interface MachineRecord {
   readonly id: string;
@@ -95,6 +105,8 @@ export interface MachineRecord {
   readonly autosaveMinutes?: AutosaveMinutes | undefined;
   /** What its appliance says when it first runs was shown. */
   readonly greeted?: boolean | undefined;
+  /** The last file made of it to be shared. */
+  readonly shared?: ExportedFile | undefined;
   /** Since when the machine has been on, in milliseconds since 1970; undefined once it is off. */
   readonly openedAt?: number | undefined;
   /** The state of its own that it was started from or put back to since, while it is on. */

@@ -1,5 +1,5 @@
-import { Play } from "lucide-react";
-import { type ReactNode, useEffect, useState } from "react";
+import { Play, Share2 } from "lucide-react";
+import { lazy, type ReactNode, Suspense, useEffect, useId, useState } from "react";
 import {
   ApplianceFactsView,
   type ApplianceOrigin,
@@ -22,6 +22,8 @@ import { imageOfHash, isOwnFile, startAppliance } from "./appliance-start.ts";
 import { applianceName } from "./gallery-order.ts";
 import { PageFrame } from "./page-frame.tsx";
 import { usePageTitle } from "./use-page-title.ts";
+
+const ShareImage = lazy(async () => ({ default: (await import("../share/share-image.tsx")).ShareImage }));
 
 /**
  * All that an appliance says of itself, before anything of it runs.
@@ -72,15 +74,35 @@ function Present({ url, facts }: { url: string; facts: PresentAppliance }) {
   const { description, metadata, problem } = facts;
   const { licence, message } = description;
   const origin: ApplianceOrigin = { kind: "url", url };
+  const [sharing, setSharing] = useState(false);
+  const shareId = useId();
+  const name = nameOf(url, facts);
   return (
-    <PageFrame title={<ApplianceTitle icon={description.icon} name={nameOf(url, facts)} />}>
+    <PageFrame title={<ApplianceTitle icon={description.icon} name={name} />}>
       <Buttons>
         <Button look="primary" onPress={() => startAppliance(url)}>
           <Play size={16} aria-hidden="true" />
           Start
         </Button>
+        <Button
+          aria-expanded={sharing}
+          {...(sharing && { "aria-controls": shareId })}
+          onPress={() => setSharing(!sharing)}
+        >
+          <Share2 size={16} aria-hidden="true" />
+          Share
+        </Button>
         <AllMachines />
       </Buttons>
+      {sharing && (
+        <div id={shareId}>
+          <Part title="Share">
+            <Suspense fallback={null}>
+              <ShareImage image={{ url, drives: {} }} name={name} />
+            </Suspense>
+          </Part>
+        </div>
+      )}
       {problem && <Notice tone="caution">{problem}</Notice>}
       <ApplianceFactsView {...facts} origin={origin} />
       {message && (

@@ -5,6 +5,7 @@ import {
   History,
   Info,
   type LucideIcon,
+  Share2,
   SlidersHorizontal,
   TextCursorInput,
 } from "lucide-react";
@@ -65,6 +66,13 @@ export const MACHINE_PANELS: readonly MachinePanel[] = [
     icon: Download,
     place: "menu",
     Panel: lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel })),
+  },
+  {
+    id: "share",
+    label: "Share",
+    icon: Share2,
+    place: "menu",
+    Panel: lazy(async () => ({ default: (await import("../share/share-panel.tsx")).SharePanel })),
   },
   {
     id: "settings",

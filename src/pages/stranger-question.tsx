@@ -20,10 +20,13 @@ export interface StrangerQuestionProps {
   stranger: Stranger;
   onStart: () => void;
   onCancel: () => void;
+  /** What the button says that starts nothing. */
+  cancelLabel?: string;
 }
 
 /** A link from outside was followed: what it would run, and from where. Nothing of it has run yet. */
-export function StrangerQuestion({ question, stranger, onStart, onCancel }: StrangerQuestionProps) {
+export function StrangerQuestion(props: StrangerQuestionProps) {
+  const { question, stranger, onStart, onCancel, cancelLabel = "All machines" } = props;
   const { name, description, licence } = question;
   const { url, ephemeral, drivenBy, drives, network } = stranger;
   usePageTitle(`${name} - Byre`);
@@ -80,7 +83,7 @@ export function StrangerQuestion({ question, stranger, onStart, onCancel }: Stra
           <Play size={16} aria-hidden="true" />
           {licence ? "Accept and start" : "Start"}
         </Button>
-        <Button onPress={onCancel}>{licence ? "Decline" : "All machines"}</Button>
+        <Button onPress={onCancel}>{licence ? "Decline" : cancelLabel}</Button>
       </Buttons>
     </PageFrame>
   );

@@ -1,0 +1,140 @@
+import { expect, it } from "vitest";
+import { checkHost } from "./check-host.ts";
+import { type ImagePrint, printOf } from "./image-print.ts";
+
+const PAGE = "https://byre.example/";
+const URL_OF_IMAGE = "https://images.example/notes.qcow2";
+const IMAGE = new Uint8Array(100_000).fill(7);
+IMAGE.set([0x51, 0x46, 0x49, 0xfb]);
+
+interface Vices {
+  status?: number;
+  ranges?: boolean;
+  headers?: Record<string, string | undefined>;
+  bytes?: Uint8Array<ArrayBuffer>;
+  cors?: boolean;
+  on?: boolean;
+}
+
+/** A server with the image, as a page of another origin sees it. */
+function server({ status, ranges = true, headers = {}, bytes = IMAGE, cors = true, on = true }: Vices) {
+  return async (_url: unknown, init: RequestInit = {}) => {
+    if (!on || (!cors && init.mode !== "no-cors")) throw new TypeError("Failed to fetch");
+    if (status !== undefined) return new Response("no", { status });
+    const asked = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init.headers).get("range") ?? "");
+    const start = ranges ? Number(asked?.[1]) : 0;
+    const end = ranges ? Math.min(Number(asked?.[2]) + 1, bytes.length) : bytes.length;
+    const shown: Record<string, string | undefined> = {
+      "content-length": String(end - start),
+      etag: '"1"',
+      ...(ranges && { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }),
+      ...headers,
+    };
+    return new Response(bytes.slice(start, end), {
+      status: ranges ? 206 : 200,
+      headers: Object.entries(shown).flatMap(([name, value]) => (value ? [[name, value]] : [])) as [
+        string,
+        string,
+      ][],
+    });
+  };
+}
+
+async function check(
+  vices: Vices,
+  { url = URL_OF_IMAGE, expected }: { url?: string; expected?: ImagePrint } = {},
+) {
+  const { signal } = new AbortController();
+  return checkHost(url, { page: PAGE, signal, expected, fetch: server(vices) as typeof fetch });
+}
+
+const PRINT = { sizeBytes: IMAGE.length, beginning: await printOf(IMAGE) };
+
+it("finds nothing wrong with a server that does all, and knows the file again", async () => {
+  const { findings, works } = await check({}, { expected: PRINT });
+  expect(works).toBe(true);
+  expect(findings.map(({ level }) => level)).toEqual(["good", "good", "good", "good"]);
+  expect(findings.at(-1)?.what).toBe("It is the file that was exported.");
+});
+
+const BADLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, RegExp][] = [
+  ["an address that is none", {}, { url: "notes.qcow2" }, /not an address/],
+  ["a script", {}, { url: "javascript:alert(1)" }, /not an address/],
+  ["a password", {}, { url: "https://me:x@images.example/a" }, /holds a name or password/],
+  ["http under an https page", {}, { url: "http://images.example/a" }, /over https cannot read/],
+  ["a server that is off", { on: false }, {}, /does not answer/],
+  ["no CORS", { cors: false }, {}, /lets no other page read/],
+  ["no file", { status: 404 }, {}, /no file there/],
+  ["a file that is not public", { status: 403 }, {}, /not hand the file to everybody/],
+  ["a server in trouble", { status: 503 }, {}, /HTTP 503/],
+  [
+    "a page about the file",
+    { bytes: new TextEncoder().encode("\n<!DOCTYPE html><p>Download") },
+    {},
+    /a web page/,
+  ],
+  ["another kind of file", { bytes: new Uint8Array(1000) }, {}, /no qcow2 image/],
+  ["half of the file", { bytes: IMAGE.slice(0, 90_000) }, { expected: PRINT }, /the exported one has/],
+  [
+    "all of a large file at once",
+    { ranges: false, headers: { "content-length": "600000000" } },
+    {},
+    /only the whole file \(572 MiB\)/,
+  ],
+];
+
+it.each(BADLY)("hands out no link for %s, and says how to mend it", async (_what, vices, how, words) => {
+  const { findings, works } = await check(vices, how);
+  expect(works).toBe(false);
+  const bad = findings.find(({ level }) => level === "bad");
+  expect(bad?.what).toMatch(words);
+  expect(bad?.remedy).toBeTruthy();
+});
+
+const POORLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, RegExp][] = [
+  ["a server without ranges", { ranges: false }, {}, /only the whole file \(98 KiB\)/],
+  ["a hidden Content-Range", { headers: { "content-range": undefined } }, {}, /does not show which part/],
+  ["no version", { headers: { etag: undefined } }, {}, /does not show which version/],
+  ["this computer", {}, { url: "http://127.0.0.1:8080/a" }, /Only this computer/],
+  ["another image", {}, { expected: { ...PRINT, beginning: "00" } }, /another than the one/],
+  ["a longer image", { bytes: new Uint8Array([...IMAGE, 1]) }, { expected: PRINT }, /another than the one/],
+];
+
+it.each(POORLY)("warns of %s", async (_what, vices, how, words) => {
+  const { findings, works } = await check(vices, how);
+  expect(works).toBe(true);
+  const poor = findings.filter(({ level }) => level === "poor");
+  expect(poor).toHaveLength(1);
+  expect(poor[0]?.what).toMatch(words);
+  expect(poor[0]?.remedy).toBeTruthy();
+});
+
+it("finds that a server names another version each time", async () => {
+  let count = 0;
+  const { findings, works } = await checkHost(URL_OF_IMAGE, {
+    page: PAGE,
+    signal: new AbortController().signal,
+    fetch: ((url: unknown, init: RequestInit) =>
+      server({ headers: { etag: `"${count++}"` } })(url, init)) as typeof fetch,
+  });
+  expect(works).toBe(false);
+  expect(findings.at(-1)?.what).toMatch(/another version of the file with each answer/);
+});
+
+it("takes Last-Modified, which no server has to expose, for the version", async () => {
+  const modified = "Sat, 21 Nov 2026 10:00:00 GMT";
+  const { findings } = await check({ headers: { etag: undefined, "last-modified": modified } });
+  expect(findings.every(({ level }) => level === "good")).toBe(true);
+});
+
+it("ends when it is called off", async () => {
+  const abort = new AbortController();
+  abort.abort();
+  const { signal } = abort;
+  const checking = checkHost(URL_OF_IMAGE, {
+    page: PAGE,
+    signal,
+    fetch: server({ on: false }) as typeof fetch,
+  });
+  await expect(checking).rejects.toThrow(/abort/);
+});

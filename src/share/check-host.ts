@@ -1,0 +1,272 @@
+import { formatBytes } from "../components/format.ts";
+import { type ImagePrint, PRINT_BYTES, printOf } from "./image-print.ts";
+
+/** One thing that a server does, as a person is told. */
+export interface HostFinding {
+  /** `good`; `poor`: machines start, with a drawback; `bad`: none starts. */
+  readonly level: "good" | "poor" | "bad";
+  readonly what: string;
+  /** How to mend it. */
+  readonly remedy?: string;
+}
+
+export interface HostCheck {
+  readonly findings: readonly HostFinding[];
+  /** Whether a link to it would start a machine. */
+  readonly works: boolean;
+}
+
+export interface HostCheckOptions {
+  /** What the file should be; undefined where nobody knows. */
+  readonly expected?: ImagePrint | undefined;
+  /** Address of the page that links are opened with. */
+  readonly page: string;
+  readonly signal: AbortSignal;
+  /** Default: the global one. */
+  readonly fetch?: typeof fetch;
+}
+
+/** Of a server that knows no ranges the page takes the whole file into memory, up to this. */
+const MAX_WHOLE_BYTES = 512 * 1024 * 1024;
+const TIMEOUT_MS = 30_000;
+const QCOW2_MAGIC = [0x51, 0x46, 0x49, 0xfb];
+
+const EXPOSE = "Access-Control-Expose-Headers: Content-Range, ETag";
+
+/**
+ * Tries what a machine will need of a server: that it answers, lets this page read, answers ranges, says which file it
+ * is, and has the right one.
+ *
+ * @param address as a person typed it.
+ * @throws what the signal was aborted with; anything else is a finding.
+ */
+export async function checkHost(address: string, options: HostCheckOptions): Promise<HostCheck> {
+  const findings: HostFinding[] = [];
+  const find = (level: HostFinding["level"], what: string, remedy?: string) => {
+    findings.push({ level, what, ...(remedy !== undefined && { remedy }) });
+  };
+  await look(address, options, find);
+  return { findings, works: findings.every(({ level }) => level !== "bad") };
+}
+
+type Find = (level: HostFinding["level"], what: string, remedy?: string) => void;
+
+async function look(address: string, options: HostCheckOptions, find: Find): Promise<void> {
+  const { page, expected } = options;
+  const url = checkAddress(address, page, find);
+  if (!url) return;
+  const first = await ask(url, 0, options);
+  if (first.kind !== "answer") return findSilence(url, first.kind, find);
+  const { response } = first;
+  if (!response.ok) return findStatus(url, response, find);
+  find("good", `${url.host} has the file and lets other pages read it.`);
+
+  const beginning = await readBeginning(response);
+  const sizeBytes = checkRanges(url, response, find);
+  checkIdentity(response, find);
+  if (!checkContent(beginning, find)) return;
+  if (expected) await checkSame(beginning, sizeBytes, expected, find);
+  if (response.status === 206 && sizeBytes !== undefined)
+    await checkAgain(url, sizeBytes, response, options, find);
+}
+
+/** The address itself, before anything is asked. */
+function checkAddress(address: string, page: string, find: Find): URL | undefined {
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    find(
+      "bad",
+      "This is not an address of the web.",
+      "It begins with https:// and leads to the file itself.",
+    );
+    return undefined;
+  }
+  if (url.username || url.password) {
+    find(
+      "bad",
+      "The address holds a name or password.",
+      "Everybody with the link would have it. Use one without.",
+    );
+    return undefined;
+  }
+  const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (new URL(page).protocol === "https:" && url.protocol === "http:" && !isLocal) {
+    find(
+      "bad",
+      "A page that comes over https cannot read a file over http.",
+      "Use the file's https address.",
+    );
+    return undefined;
+  }
+  if (isLocal)
+    find("poor", `Only this computer can reach ${url.host}.`, "To share it, use a server on the web.");
+  return url;
+}
+
+type Answer =
+  | { readonly kind: "answer"; readonly response: Response }
+  /** The server answers, but not to a page of another origin. */
+  | { readonly kind: "hidden" }
+  | { readonly kind: "silent" };
+
+async function ask(url: URL, startBytes: number, options: HostCheckOptions): Promise<Answer> {
+  const { signal, fetch: ask = fetch } = options;
+  const init = {
+    cache: "no-store",
+    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+  } as const;
+  const range = `bytes=${startBytes}-${startBytes + PRINT_BYTES - 1}`;
+  try {
+    return { kind: "answer", response: await ask(url.href, { ...init, headers: { Range: range } }) };
+  } catch {
+    signal.throwIfAborted();
+  }
+  try {
+    // Says nothing of what the answer is, but that there is one.
+    const response = await ask(url.href, { ...init, mode: "no-cors", method: "HEAD" });
+    await response.body?.cancel();
+    return { kind: "hidden" };
+  } catch {
+    signal.throwIfAborted();
+    return { kind: "silent" };
+  }
+}
+
+function findSilence(url: URL, kind: "hidden" | "silent", find: Find): void {
+  if (kind === "silent")
+    find("bad", `${url.host} does not answer.`, "Check the address, and whether the server is on.");
+  else
+    find(
+      "bad",
+      `${url.host} answers, but lets no other page read the file.`,
+      `Have it send the header Access-Control-Allow-Origin: * and ${EXPOSE} with the file.`,
+    );
+}
+
+function findStatus(url: URL, { status }: Response, find: Find): void {
+  if (status === 404 || status === 410)
+    find(
+      "bad",
+      `${url.host} has no file there (HTTP ${status}).`,
+      "Check the address; capital letters count.",
+    );
+  else if (status === 401 || status === 403)
+    find("bad", `${url.host} does not hand the file to everybody (HTTP ${status}).`, "Make the file public.");
+  else find("bad", `${url.host} answers HTTP ${status}.`, "Check the address, or try again later.");
+}
+
+/** @returns the file's size, where the server shows it. */
+function checkRanges(url: URL, response: Response, find: Find): number | undefined {
+  const { status, headers } = response;
+  const contentRange = /^bytes 0-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "");
+  if (status === 206 && contentRange) {
+    find("good", "It hands out parts of the file, so a machine starts without all of it.");
+    return Number(contentRange[1]);
+  }
+  // Of a part, Content-Length is not the file's.
+  const length = status === 206 ? null : headers.get("content-length");
+  const sizeBytes = length === null ? undefined : Number(length);
+  const tooLarge = (sizeBytes ?? 0) > MAX_WHOLE_BYTES;
+  find(
+    tooLarge ? "bad" : "poor",
+    status === 206
+      ? "It does not show which part of the file it hands out, so all of it is fetched before a machine starts."
+      : `It hands out only the whole file${sizeBytes === undefined ? "" : ` (${formatBytes(sizeBytes)})`}, which is fetched before a machine starts.`,
+    status === 206
+      ? `Have it send the header ${EXPOSE} with the file.`
+      : `Use a server that answers range requests; most do. ${url.host} does not.`,
+  );
+  return sizeBytes;
+}
+
+function checkIdentity({ headers }: Response, find: Find): void {
+  if (headers.get("etag") || headers.get("last-modified")) {
+    find("good", "It says which version of the file it has, so no machine goes on over another one.");
+    return;
+  }
+  find(
+    "poor",
+    "It does not show which version of the file it has: should the file change, machines notice only by its size.",
+    `Have it send ETag or Last-Modified with the file, and the header ${EXPOSE}.`,
+  );
+}
+
+function checkContent(beginning: Uint8Array, find: Find): boolean {
+  if (QCOW2_MAGIC.every((byte, index) => beginning[index] === byte)) return true;
+  const text = new TextDecoder().decode(beginning.subarray(0, 512)).trimStart().toLowerCase();
+  if (text.startsWith("<!doctype") || text.startsWith("<html"))
+    find(
+      "bad",
+      "There is a web page at this address, not the file.",
+      "Many sites show a page about a file first. Use the address of the download itself.",
+    );
+  else
+    find("bad", "The file is no qcow2 image.", "Upload the exported file as it is, not packed in another.");
+  return false;
+}
+
+async function checkSame(
+  beginning: Uint8Array<ArrayBuffer>,
+  sizeBytes: number | undefined,
+  expected: ImagePrint,
+  find: Find,
+): Promise<void> {
+  const another =
+    "Upload the file that was exported last, or export it again. A machine could start, but it may not be the one you mean.";
+  if (sizeBytes !== undefined && sizeBytes < expected.sizeBytes)
+    find(
+      "bad",
+      `The file there has ${formatBytes(sizeBytes)}, the exported one has ${formatBytes(expected.sizeBytes)}.`,
+      "The upload has probably not ended, or was cut off. Upload the file again.",
+    );
+  else if (
+    (sizeBytes !== undefined && sizeBytes !== expected.sizeBytes) ||
+    (await printOf(beginning)) !== expected.beginning
+  )
+    find("poor", "The file there is another than the one that was exported.", another);
+  else find("good", "It is the file that was exported.");
+}
+
+/** The end of the file too, and whether it is the same file the second time. */
+async function checkAgain(
+  url: URL,
+  sizeBytes: number,
+  first: Response,
+  options: HostCheckOptions,
+  find: Find,
+): Promise<void> {
+  const startBytes = Math.max(0, sizeBytes - 512);
+  const again = await ask(url, startBytes, options);
+  const range = again.kind === "answer" ? again.response.headers.get("content-range") : null;
+  if (again.kind !== "answer" || range !== `bytes ${startBytes}-${sizeBytes - 1}/${sizeBytes}`) {
+    if (again.kind === "answer") await again.response.body?.cancel();
+    find("bad", "It does not hand out the end of the file.", "Upload the file again, or use another server.");
+    return;
+  }
+  await again.response.body?.cancel();
+  const changed = (["etag", "last-modified"] as const).some(
+    (name) => first.headers.get(name) !== again.response.headers.get(name),
+  );
+  if (changed)
+    find(
+      "bad",
+      "It names another version of the file with each answer, so a machine would not go on.",
+      "Use a server that sends the same ETag and Last-Modified until the file changes.",
+    );
+}
+
+async function readBeginning(response: Response): Promise<Uint8Array<ArrayBuffer>> {
+  const beginning = new Uint8Array(PRINT_BYTES);
+  const reader = response.body?.getReader();
+  let length = 0;
+  while (reader && length < PRINT_BYTES) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const piece = value.subarray(0, PRINT_BYTES - length);
+    beginning.set(piece, length);
+    length += piece.length;
+  }
+  // What a server without ranges sends besides is not wanted.
+  await reader?.cancel();
+  return beginning.subarray(0, length);
+}
