@@ -19,6 +19,12 @@ const OPEN_WINDOW = 64_240;
 /** What comes faster than the guest takes it waits in memory: a WebSocket cannot be told to wait. */
 const MAX_UNTAKEN_BYTES = 64 * 1024 * 1024;
 
+/**
+ * Wisp has no word for "I have said all". A guest that has ended its side is left so long for an answer, from the last
+ * byte of it on; then the stream is closed, for a server that waits for the end.
+ */
+const ANSWER_MS = 2000;
+
 interface Stream {
   readonly connection: V86TcpConnection;
   /** Packets that the relay takes before its next word. */
@@ -27,6 +33,8 @@ interface Stream {
   waitingBytes: number;
   /** The guest has ended its side; what waits is still sent. */
   ending: boolean;
+  /** Closes it when no more of an answer comes. */
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 /**
@@ -78,6 +86,7 @@ export function connectWispRelay(
     const stream = streams.get(id);
     if (!stream) return;
     stream.connection.write(bytes);
+    awaitAnswer(id, stream);
     if (stream.connection.send_buffer.length <= MAX_UNTAKEN_BYTES) return;
     closeStream(id);
     stream.connection.close();
@@ -85,12 +94,27 @@ export function connectWispRelay(
   /** The relay has ended it. */
   function endStream(id: number): void {
     const stream = streams.get(id);
-    streams.delete(id);
-    stream?.connection.close();
+    if (!stream) return;
+    remove(id, stream);
+    stream.connection.close();
   }
   function closeStream(id: number): void {
-    if (!streams.delete(id)) return;
+    const stream = streams.get(id);
+    if (!stream) return;
+    remove(id, stream);
     connection.send(packet(CLOSE, id, [CLOSED_BY_CHOICE]));
+  }
+  function remove(id: number, { timer }: Stream): void {
+    clearTimeout(timer);
+    streams.delete(id);
+  }
+  function awaitAnswer(id: number, stream: Stream): void {
+    if (!stream.ending || stream.waiting.length > 0) return;
+    clearTimeout(stream.timer);
+    stream.timer = setTimeout(() => {
+      closeStream(id);
+      stream.connection.close();
+    }, ANSWER_MS);
   }
   function drain(id: number, stream: Stream): void {
     while (stream.credit > 0 && connection.hasRoom) {
@@ -101,7 +125,7 @@ export function connectWispRelay(
       connection.send(packet(DATA, id, bytes));
     }
     stream.connection.winsize = stream.waitingBytes < MAX_WAITING_BYTES ? OPEN_WINDOW : 0;
-    if (stream.ending && stream.waiting.length === 0) closeStream(id);
+    awaitAnswer(id, stream);
   }
 
   const little = Object.assign(Object.create(prototype) as V86LittleNetwork, {
