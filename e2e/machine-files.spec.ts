@@ -168,7 +168,7 @@ test.describe("with Linux", () => {
     await expect(panel.getByText("Nothing has arrived yet.")).toBeVisible();
     await type("cat /root/both >/dev/ttyS1; echo sent-$?\n");
     await waitForSerial(page, "sent-0");
-    await expect(panel.getByText("13 bytes have arrived.")).toBeVisible();
+    await expect(panel.getByText("Arrived: 13 bytes.")).toBeVisible();
     await panel.getByLabel("Name of the file").fill("both.txt");
     const [saved] = await Promise.all([
       page.waitForEvent("download"),

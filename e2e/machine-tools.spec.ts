@@ -240,6 +240,28 @@ test("what a machine is set to show is shown alone, with a way to the other", as
   await expect(terminal).toBeHidden();
 });
 
+test("lights tell when the disk is read and written; the network says where it leads", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  const shows = (light: string) =>
+    page.waitForFunction((name) => document.querySelector(`[role="img"][aria-label="${name}"]`), light);
+  await shows("Disk: idle");
+  await Promise.all([shows("Disk: writes"), ask(page, "W000000645A")]);
+  await Promise.all([shows("Disk: reads"), ask(page, "R00000064")]);
+  await shows("Disk: idle");
+
+  await expect(button(page, "Network off")).toBeVisible();
+  await expect(page.getByRole("img", { name: /^Network/ })).toHaveCount(0);
+  await page.evaluate(() => window.byre.machine?.network.set({ kind: "fetch" }));
+  await expect(page.getByRole("img", { name: "Network: idle" })).toBeVisible();
+  const network = page.getByRole("button", { name: "Network on through the browser" });
+  expect(await violations(page)).toEqual([]);
+  await network.click();
+  await expect(page.getByRole("complementary", { name: "Settings" })).toBeVisible();
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });

@@ -1,7 +1,6 @@
 import type { LucideIcon } from "lucide-react";
-import { Tooltip, TooltipTrigger } from "react-aria-components/Tooltip";
 import { Button, type ButtonProps } from "./button.tsx";
-import styles from "./icon-button.module.css";
+import { Tip } from "./tip.tsx";
 
 export interface IconButtonProps extends ButtonProps {
   /** Read out, and shown beside it while it is pointed at or has the focus. */
@@ -12,13 +11,10 @@ export interface IconButtonProps extends ButtonProps {
 /** A button that is an icon alone. */
 export function IconButton({ label, icon: Icon, ...props }: IconButtonProps) {
   return (
-    <TooltipTrigger delay={500}>
+    <Tip text={label}>
       <Button look="quiet" iconOnly aria-label={label} {...props}>
         <Icon size={17} aria-hidden="true" />
       </Button>
-      <Tooltip className={styles.tip ?? ""} offset={4}>
-        {label}
-      </Tooltip>
-    </TooltipTrigger>
+    </Tip>
   );
 }

@@ -1,4 +1,4 @@
-import { Disc, Save } from "lucide-react";
+import { Disc, type LucideIcon, Save } from "lucide-react";
 import { type ReactNode, useEffect, useRef } from "react";
 import type { Medium } from "../../emulator/index.ts";
 import { Button } from "../components/button.tsx";
@@ -10,11 +10,11 @@ import type { MachinePanelProps } from "../pages/machine-panels.tsx";
 import { OpenFilesButton } from "../pages/open-files-button.tsx";
 import styles from "./drives-panel.module.css";
 import { floppyBytes, hasOwnFloppy, insertIntoRunning } from "./insert-files.ts";
-import { useMedia } from "./use-media.ts";
+import { useChanges } from "./use-changes.ts";
 
 /** The drives whose disks can be changed while the machine runs. */
 export function DrivesPanel({ session, onClose, run }: MachinePanelProps) {
-  const media = useMedia(session.media);
+  const media = useChanges(session.media);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   const insert = (choice: "cdrom" | "floppy") => (files: readonly File[]) => {
@@ -33,22 +33,19 @@ export function DrivesPanel({ session, onClose, run }: MachinePanelProps) {
       onClose={onClose}
       headingRef={heading}
     >
-      <Drive name="CD" medium={media.cdrom} empty="No CD is in the drive.">
+      <Drive name="CD" icon={Disc} medium={media.cdrom} empty="No CD is in the drive.">
         <OpenFilesButton onFiles={insert("cdrom")}>
           {media.cdrom ? "Insert another CD" : "Insert a CD"}
         </OpenFilesButton>
         {media.cdrom && <Button onPress={() => run(() => media.ejectCdrom())}>Eject the CD</Button>}
       </Drive>
-      <Drive name="Floppy disk" medium={media.floppy} empty="No floppy disk is in the drive.">
+      <Drive name="Floppy disk" icon={Save} medium={media.floppy} empty="No floppy disk is in the drive.">
         <OpenFilesButton onFiles={insert("floppy")}>
           {media.floppy ? "Insert another floppy" : "Insert a floppy"}
         </OpenFilesButton>
         {media.floppy && <Button onPress={() => run(() => media.ejectFloppy())}>Eject the floppy</Button>}
         {media.floppy && hasOwnFloppy(session) && (
-          <Button onPress={() => run(saveFloppy)}>
-            <Save size={17} aria-hidden="true" />
-            Save the floppy
-          </Button>
+          <Button onPress={() => run(saveFloppy)}>Save the floppy</Button>
         )}
       </Drive>
       <p className={styles.hint}>
@@ -62,16 +59,17 @@ export function DrivesPanel({ session, onClose, run }: MachinePanelProps) {
 
 interface DriveProps {
   name: string;
+  icon: LucideIcon;
   medium: Medium | undefined;
   empty: string;
   children: ReactNode;
 }
 
-function Drive({ name, medium, empty, children }: DriveProps) {
+function Drive({ name, icon: Icon, medium, empty, children }: DriveProps) {
   return (
     <section className={styles.drive} aria-label={name}>
       <h3 className={styles.name}>
-        <Disc size={17} aria-hidden="true" />
+        <Icon size={17} aria-hidden="true" />
         {name}
       </h3>
       <p role="status" className={styles.medium}>

@@ -11,13 +11,13 @@ import type { MachinePanelProps } from "../pages/machine-panels.tsx";
 import { OpenFilesButton } from "../pages/open-files-button.tsx";
 import styles from "./files-panel.module.css";
 import { insertIntoRunning } from "./insert-files.ts";
-import { useMedia } from "./use-media.ts";
+import { useChanges } from "./use-changes.ts";
 
 const MAX_NAME_LENGTH = 200;
 
 /** Files in, on a CD that is made of them, and out, through the machine's second serial port. */
 export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
-  const { cdrom } = useMedia(session.media);
+  const { cdrom } = useChanges(session.media);
   const output = useOutput(session.output);
   const [name, setName] = useState("");
   const [given, setGiven] = useState<string>();
@@ -57,9 +57,7 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
         <p>In DOS and Windows:</p>
         <pre className={styles.command}>copy /b notes.txt com2</pre>
         <p role="status">
-          {output.sizeBytes === 0
-            ? "Nothing has arrived yet."
-            : `${formatBytes(output.sizeBytes)} have arrived.`}
+          {output.sizeBytes === 0 ? "Nothing has arrived yet." : `Arrived: ${formatBytes(output.sizeBytes)}.`}
         </p>
         {output.droppedBytes > 0 && (
           <Notice tone="caution" title={`${formatBytes(output.droppedBytes)} are lost`}>

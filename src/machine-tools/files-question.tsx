@@ -39,7 +39,7 @@ export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
     <div className={cards.place}>
       <Question
         title={titleOf(files)}
-        machine={session.name}
+        explanation={explain(choices[0], session)}
         choices={choices}
         onChoose={choose}
         onCancel={answered}
@@ -50,13 +50,13 @@ export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
 
 interface QuestionProps {
   title: string;
-  machine: string;
+  explanation: string;
   choices: readonly FilesChoice[];
   onChoose: (choice: FilesChoice) => void;
   onCancel: () => void;
 }
 
-function Question({ title, machine, choices, onChoose, onCancel }: QuestionProps) {
+function Question({ title, explanation, choices, onChoose, onCancel }: QuestionProps) {
   const card = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const before = document.activeElement;
@@ -75,7 +75,7 @@ function Question({ title, machine, choices, onChoose, onCancel }: QuestionProps
     >
       <div className={styles.question}>
         <p className={styles.title}>{title}</p>
-        <p>{EXPLAINED[choices[0] ?? "files"](machine)}</p>
+        <p>{explanation}</p>
         <Buttons>
           {choices.map((choice, index) => (
             <Button key={choice} look={index === 0 ? "primary" : "plain"} onPress={() => onChoose(choice)}>
@@ -98,12 +98,14 @@ const LABELS: Record<FilesChoice, string> = {
   machine: "Run as a machine",
 };
 
-const EXPLAINED: Record<FilesChoice, (machine: string) => string> = {
-  cdrom: (machine) => `It takes the place of the CD that is in the drive of ${machine}.`,
-  floppy: (machine) => `It takes the place of the floppy disk that is in the drive of ${machine}.`,
-  files: (machine) => `${machine} finds the files on a CD in its drive.`,
-  machine: (machine) => `${machine} is on. Another machine takes its place in this tab.`,
-};
+/** What the first choice does. */
+function explain(choice: FilesChoice | undefined, { name, media }: MachineSession): string {
+  if (choice === "machine") return `${name} is on. Another machine takes its place in this tab.`;
+  const drive = choice === "floppy" ? "floppy" : "cdrom";
+  const there = media[drive] ? ` It takes the place of ${media[drive].name}.` : "";
+  if (choice === "floppy") return `${name} finds it in its floppy drive.${there}`;
+  return `${name} finds ${choice === "cdrom" ? "it in its CD drive" : "them on a CD in its drive"}.${there}`;
+}
 
 function titleOf(files: readonly File[]): string {
   const [first] = files;

@@ -9,7 +9,7 @@ import { KeysMenu } from "./keys-menu.tsx";
 import { KEYBOARD_ID } from "./on-screen-keyboard-keys.ts";
 import { SoundButton } from "./sound-button.tsx";
 import styles from "./tool-strip.module.css";
-import { usePointer } from "./use-pointer.ts";
+import { useChanges } from "./use-changes.ts";
 import { useSaid } from "./use-said.ts";
 
 export interface ScreenToolsProps {
@@ -27,7 +27,7 @@ export interface ScreenToolsProps {
 export function ScreenTools(props: ScreenToolsProps) {
   const { session, state, size, onSize, keyboardShown, onKeyboard, onTypeText, run } = props;
   const [said, say] = useSaid();
-  const pointer = usePointer(session.pointer);
+  const pointer = useChanges(session.pointer);
   // What is typed into a machine that stands still would come all at once later.
   const listens = state === "running";
   const save = async () => {

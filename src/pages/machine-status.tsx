@@ -2,7 +2,9 @@ import { Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
-import { usePointer } from "../machine-tools/use-pointer.ts";
+import { ActivityLights } from "../machine-tools/activity-lights.tsx";
+import { networkWords } from "../machine-tools/network-words.ts";
+import { useChanges } from "../machine-tools/use-changes.ts";
 import type { MachineSession, SessionActivity } from "../open/machine-session.ts";
 import styles from "./machine-status.module.css";
 import type { KeyTarget } from "./machine-view.tsx";
@@ -11,6 +13,8 @@ export interface MachineStatusProps {
   session: MachineSession;
   state: MachineSession["state"];
   keys: KeyTarget;
+  /** Opens what the network is set in. */
+  onNetwork: () => void;
 }
 
 /** How often figures are read. They are for a glance, not for measuring. */
@@ -25,15 +29,17 @@ const STATE_WORDS = {
 } as const;
 
 /** One line: state, who has the keyboard, what is stored and fetched. */
-export function MachineStatus({ session, state, keys }: MachineStatusProps) {
+export function MachineStatus({ session, state, keys, onNetwork }: MachineStatusProps) {
   const [open, setOpen] = useState(false);
   const [, refresh] = useState(0);
   useEffect(() => {
     const timer = setInterval(() => refresh((count) => count + 1), REFRESH_MS);
     return () => clearInterval(timer);
   }, []);
-  const pointer = usePointer(session.pointer);
+  const pointer = useChanges(session.pointer);
   const stats = session.stats();
+  const network = useChanges(session.network);
+  const { short, more } = networkWords(network);
   const { httpBytes, totalBytes } = session.fetched();
   return (
     <footer className={styles.footer}>
@@ -59,6 +65,11 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
             {formatBytes(Math.min(httpBytes, totalBytes))} of {formatBytes(totalBytes)} fetched
           </span>
         )}
+        <ActivityLights session={session} hasNetwork={network.choice.kind !== "off"} />
+        <Button look="quiet" onPress={onNetwork}>
+          {short}
+          {more && <span className={styles.hint}>{more}</span>}
+        </Button>
         <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>
           Statistics
         </Button>
@@ -74,6 +85,8 @@ export function MachineStatus({ session, state, keys }: MachineStatusProps) {
         />
         <Figure name="Flushes" value={String(stats.flushes)} />
         <Figure name="Commits" value={String(stats.commits)} />
+        <Figure name="Network in" value={formatBytes(stats.networkBytesIn)} />
+        <Figure name="Network out" value={formatBytes(stats.networkBytesOut)} />
         <Figure name="HTTP requests" value={String(stats.httpRequests)} />
         <Figure name="HTTP" value={formatBytes(stats.httpBytes)} />
       </dl>

@@ -15,11 +15,12 @@ import { Button, type ButtonProps } from "../components/button.tsx";
 import { Menu, MenuItem } from "../components/menu.tsx";
 import { goTo } from "../components/page-location.ts";
 import { ThemeButton } from "../components/theme-button.tsx";
+import { Tip } from "../components/tip.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { suspendMachine } from "./machine-actions.ts";
 import { MACHINE_PANELS, type ToolPlace } from "./machine-panels.tsx";
 import styles from "./machine-toolbar.module.css";
-import { useToolRoom } from "./use-tool-room.ts";
+import { useMatch, useToolRoom } from "./use-tool-room.ts";
 
 export interface MachineToolbarProps {
   session: MachineSession;
@@ -32,6 +33,9 @@ export interface MachineToolbarProps {
   run: (action: () => Promise<unknown>) => void;
   onFullScreen: () => Promise<void>;
 }
+
+/** From where on the bar has room for names. */
+const LABELS = "(min-width: 75rem)";
 
 interface MachineTool {
   readonly id: string;
@@ -181,12 +185,15 @@ function toolsOf({ session, state, onPanel, run, onFullScreen }: MachineToolbarP
   ];
 }
 
-/** An icon with its name, which narrow windows show to screen readers only. */
+/** An icon with its name, which narrow windows show only when it is pointed at. */
 function Tool({ label, icon: Icon, ...props }: ButtonProps & { label: string; icon: LucideIcon }) {
+  const named = useMatch(LABELS);
   return (
-    <Button look="quiet" {...props}>
-      <Icon size={17} aria-hidden="true" />
-      <span className={styles.label}>{label}</span>
-    </Button>
+    <Tip text={label} isDisabled={named}>
+      <Button look="quiet" {...props}>
+        <Icon size={17} aria-hidden="true" />
+        <span className={named ? "" : "visually-hidden"}>{label}</span>
+      </Button>
+    </Tip>
   );
 }

@@ -100,7 +100,7 @@ export function MachineView({ session }: { session: MachineSession }) {
         <main className={styles.main}>
           <h1 className="visually-hidden">{session.name}</h1>
           {failure && !snapshotsOpen && <Notice tone="danger">{failure}</Notice>}
-          <MachineNotices session={session} />
+          <MachineNotices session={session} run={run} />
           {session.copying && <ImportProgress machineName={session.name} copying={session.copying} />}
           <MachineProblem session={session} state={state} run={run} />
           <ViewSwitch
@@ -167,7 +167,7 @@ export function MachineView({ session }: { session: MachineSession }) {
           onFailureRead={() => setFailure(undefined)}
         />
       </div>
-      <MachineStatus session={session} state={state} keys={keys} />
+      <MachineStatus session={session} state={state} keys={keys} onNetwork={() => show("settings")} />
     </div>
   );
 }

@@ -12,7 +12,8 @@ export function useToolRoom(): (place: ToolPlace) => boolean {
   return (place) => place === "always" || (place === "medium" && medium) || (place === "wide" && wide);
 }
 
-function useMatch(query: string): boolean {
+/** Whether the window is as a media query asks. */
+export function useMatch(query: string): boolean {
   return useSyncExternalStore(
     (listener) => {
       const list = matchMedia(query);
