@@ -108,6 +108,64 @@ test("settings that cannot be are refused, and nothing changes", async ({ page, 
   expect(await page.evaluate(() => window.byre.machine?.settings.chosen)).toEqual({});
 });
 
+const network = (page: Page) => page.evaluate(() => window.byre.machine?.network.choice);
+/** Nobody answers there. */
+const RELAY = "ws://127.0.0.1:9/";
+
+test("a network that the image asks for is off until it is allowed, and then stays allowed", async ({
+  page,
+}) => {
+  await page.goto("/");
+  await pick(page, { "net.qcow2": await applianceImage({ "machine.network": "fetch" }) });
+  await waitForSerial(page, BANNER);
+  await expect(page.getByText("net wants to use the web, through this page.")).toBeVisible();
+  expect(await network(page)).toEqual({ kind: "off" });
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await network(page)).toEqual({ kind: "off" });
+
+  await page.getByRole("button", { name: "Allow it" }).click();
+  await expect.poll(() => network(page)).toEqual({ kind: "fetch" });
+  await expect(page.getByText("A network is asked for")).toBeHidden();
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await network(page)).toEqual({ kind: "fetch" });
+});
+
+test("a relay that a link names is shown, and declined it stays off", async ({ page, images }) => {
+  const sockets: string[] = [];
+  page.on("websocket", (socket) => sockets.push(socket.url()));
+  await openGuest(page, images, `&network=${encodeURIComponent(RELAY)}`);
+  await expect(page.getByText(`wants to use the relay ${RELAY}.`)).toBeVisible();
+  await page.getByRole("button", { name: "Leave it off" }).click();
+  await expect(page.getByText("A network is asked for")).toBeHidden();
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect(page.getByText("A network is asked for")).toBeHidden();
+  expect(await network(page)).toEqual({ kind: "off" });
+  expect(sockets).toEqual([]);
+
+  const panel = await openSettings(page);
+  await expect(panel.getByRole("radio", { name: "Off" })).toBeChecked();
+  await panel.getByRole("button", { name: "Allow it" }).click();
+  await expect(panel.getByLabel("Address of the relay")).toHaveValue(RELAY);
+  await expect.poll(() => sockets.length).toBeGreaterThan(0);
+  await expect.poll(() => page.evaluate(() => window.byre.machine?.network.state)).toBe("failed");
+  await panel.getByRole("radio", { name: "Off" }).check();
+  await expect.poll(() => network(page)).toEqual({ kind: "off" });
+});
+
+test("an address that is no relay's is not taken", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openSettings(page);
+  await panel.getByRole("radio", { name: /^A relay/ }).check();
+  await panel.getByLabel("Address of the relay").fill("https://example.org/");
+  await panel.getByRole("button", { name: "Connect" }).click();
+  await expect(panel.getByText("This is no relay's address.")).toBeVisible();
+  expect(await network(page)).toEqual({ kind: "off" });
+  expect(await violations(page)).toEqual([]);
+});
+
 test("the settings are read without a fault, in a narrow window too", async ({ page, images }) => {
   await openGuest(page, images);
   await openSettings(page);

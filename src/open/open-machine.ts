@@ -102,6 +102,7 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
     const start = () =>
       startMachine({
         configuration: configurationOf(settings),
+        network: settings.network,
         disks: { hda: disk.device, ...drives.disks },
         firmware,
         wasm,

@@ -1,11 +1,12 @@
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
-import type { MachineSession } from "../open/machine-session.ts";
+import { NetworkOffer, type NetworkOfferProps } from "../settings/network-offer.tsx";
 
 /** What the link asked for and did not get, and what went wrong without stopping the machine. */
-export function MachineNotices({ session }: { session: MachineSession }) {
+export function MachineNotices({ session, run }: NetworkOfferProps) {
   return (
     <>
+      <NetworkOffer session={session} run={run} />
       {session.notes.map((note) => (
         <Notice key={note} tone="neutral">
           {note}

@@ -4,6 +4,7 @@ import {
   type Machine,
   type MachineConfiguration,
   type NetworkChoice,
+  networkChoiceText,
 } from "../../emulator/index.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord, MachineSettings } from "../library/machine-record.ts";
@@ -40,7 +41,7 @@ export class SessionSettings {
   constructor(
     private readonly parts: {
       readonly record: MachineRecord | undefined;
-      readonly machine: Pick<Machine, "configuration">;
+      readonly machine: Pick<Machine, "configuration" | "network">;
       readonly wishes: ApplianceWishes;
     },
     private readonly changed: () => void,
@@ -73,9 +74,13 @@ export class SessionSettings {
 
   async set(chosen: MachineSettings): Promise<void> {
     const checked = checkedSettings(chosen);
-    const { record } = this.parts;
+    const { record, machine } = this.parts;
     if (record) await library.update(record.id, { settings: checked });
     this.chosen = checked;
+    const { network } = this.view.next;
+    // What is connected stays connected when something else is set.
+    if (networkChoiceText(network) !== networkChoiceText(machine.network.choice))
+      await machine.network.set(network);
     this.changed();
   }
 

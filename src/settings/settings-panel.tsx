@@ -7,6 +7,7 @@ import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSettings } from "../library/machine-record.ts";
 import type { MachinePanelProps } from "../pages/machine-panels.tsx";
 import { useSession } from "../pages/use-session.ts";
+import { NetworkSettings } from "./network-settings.tsx";
 import type { SettingsView } from "./session-settings.ts";
 import styles from "./settings-panel.module.css";
 import {
@@ -55,6 +56,7 @@ export function SettingsPanel({ session, state, onClose, run }: MachinePanelProp
             hint={hint("display", DISPLAY_WORDS[appliance.display])}
             onChange={(display) => void change({ display })}
           />
+          <NetworkSettings session={session} onChange={(network) => change({ network })} />
         </Group>
         <Group title="Takes effect with the next start">
           <SelectField

@@ -1,4 +1,4 @@
-import type { DisplayChoice, MachineConfiguration } from "../../emulator/index.ts";
+import type { DisplayChoice, MachineConfiguration, NetworkChoice } from "../../emulator/index.ts";
 
 /** What is offered for memory, in MiB. */
 const MEMORY_MIB = [16, 32, 64, 128, 256, 512, 1024];
@@ -32,6 +32,12 @@ export function optionsOf<Value extends string>(words: Readonly<Record<Value, st
 
 export function sizeWords(sizeMiB: number): string {
   return sizeMiB % 1024 === 0 ? `${sizeMiB / 1024} GiB` : `${sizeMiB} MiB`;
+}
+
+/** What a network is, as part of a sentence. */
+export function networkWords(network: NetworkChoice): string {
+  if (network.kind === "off") return "no network";
+  return network.kind === "fetch" ? "the web, through this page" : `the relay ${network.url}`;
 }
 
 /** How a machine that runs differs from what it is set to, in words; empty where it does not. */
