@@ -206,6 +206,23 @@ test("a licence is asked for in the frame; declined, nothing runs", async ({
   await expect(frame.getByRole("region", { name: "Screen" })).toBeHidden();
 });
 
+test("a frame whose browser keeps nothing for it runs all the same", async ({ page, images }) => {
+  await page.addInitScript(() => {
+    const denied = {
+      get: () => {
+        throw new DOMException("Denied in a frame of another site.", "SecurityError");
+      },
+    };
+    Object.defineProperty(window, "indexedDB", denied);
+    Object.defineProperty(window, "localStorage", denied);
+  });
+  const image = await applianceImage({ "appliance.license": "You may run this." });
+  images.files.set("notes.qcow2", { bytes: image, etag: '"1"' });
+  await page.goto(`/#/run?image=${images.url("notes.qcow2")}&embed=1`);
+  await page.getByRole("button", { name: "Accept and start" }).click();
+  await page.waitForFunction((text) => window.byre.machine?.serial.text().includes(text), BANNER);
+});
+
 for (const colorScheme of ["light", "dark"] as const)
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme, viewport: { width: 320, height: 480 } });
