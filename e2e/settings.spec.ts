@@ -169,8 +169,11 @@ test("an address that is no relay's is not taken", async ({ page, images }) => {
 test("the settings are read without a fault, in a narrow window too", async ({ page, images }) => {
   await openGuest(page, images);
   await openSettings(page);
+  await expect(page.getByRole("heading", { name: "Settings", exact: true })).toBeFocused();
   expect(await violations(page)).toEqual([]);
   await page.setViewportSize({ width: 320, height: 640 });
   await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth)).toBe(320);
   expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("complementary", { name: "Settings" })).toBeHidden();
 });

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import { Notice } from "../components/notice.tsx";
@@ -23,6 +23,8 @@ import {
 /** What a machine has, in the place of what its appliance asks for. */
 export function SettingsPanel({ session, state, onClose, run }: MachinePanelProps) {
   useSession(session);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   const [failure, setFailure] = useState<string>();
   const { settings } = session;
   const { appliance, chosen, next } = settings;
@@ -39,7 +41,13 @@ export function SettingsPanel({ session, state, onClose, run }: MachinePanelProp
     chosen[name] === undefined ? undefined : `The appliance has: ${words}`;
 
   return (
-    <SidePanel id="settings" title="Settings" closeLabel="Close settings" onClose={onClose}>
+    <SidePanel
+      id="settings"
+      title="Settings"
+      closeLabel="Close settings"
+      headingRef={heading}
+      onClose={onClose}
+    >
       <div className={styles.settings}>
         <RestartNotice
           settings={settings}
