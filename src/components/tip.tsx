@@ -1,4 +1,4 @@
-import type { ReactElement } from "react";
+import { type ReactElement, useState } from "react";
 import { Tooltip, TooltipTrigger } from "react-aria-components/Tooltip";
 import styles from "./tip.module.css";
 
@@ -13,8 +13,15 @@ export interface TipProps {
 
 /** Words beside a button while it is pointed at or has the focus. */
 export function Tip({ text, isDisabled = false, children }: TipProps) {
+  const [open, setOpen] = useState(false);
   return (
-    <TooltipTrigger delay={AFTER_MS} isDisabled={isDisabled}>
+    // One that is open goes away too when it becomes disabled; it would take an Escape for itself.
+    <TooltipTrigger
+      delay={AFTER_MS}
+      isDisabled={isDisabled}
+      isOpen={open && !isDisabled}
+      onOpenChange={setOpen}
+    >
       {children}
       <Tooltip className={styles.tip ?? ""} offset={4}>
         {text}
