@@ -127,7 +127,11 @@ export function createSession(parts: SessionParts): MachineSession {
     pause: () => machine.pause(),
     resume: () => (mark?.suspended ? states.goOnSuspended(mark.suspended) : machine.resume()),
     reset: () => (mark?.suspended ? mark.starting(undefined, boot) : boot()),
-    powerOff: () => machine.powerOff(),
+    async powerOff() {
+      await machine.powerOff();
+      // Whoever closes the page now is not asked about a machine that was on.
+      await mark?.settled();
+    },
     async retry() {
       await machine.retry();
       await goOn();
