@@ -3,6 +3,7 @@ import { violations } from "./accessibility-check.ts";
 import { applianceImage } from "./appliance-images.ts";
 import { ask, expect, openLink, pick, test, waitForSerial } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
+import { savedGuestImage } from "./saved-images.ts";
 
 const BANNER = "tiny guest ready";
 
@@ -132,6 +133,20 @@ test("a machine made of a link is shared as it came, with its drives; as it is n
   await panel.getByLabel("The machine as it is now").check();
   await expect(panel.getByRole("heading", { name: "Make the file" })).toBeVisible();
   await expect(panel.getByLabel("Link", { exact: true })).toBeHidden();
+});
+
+test("a machine that was started from a saved state of its image is shared from there", async ({
+  page,
+  images,
+}) => {
+  images.files.set("saved.qcow2", { bytes: await savedGuestImage(), etag: '"1"' });
+  await openLink(page, `#/run?image=${images.url("saved.qcow2")}&snapshot=ready`);
+  const panel = await openShare(page);
+  await panel.getByText("Choose how it starts").click();
+  await expect(panel.getByLabel("Start from")).toHaveValue("ready");
+  expect(await linkIn(panel)).toMatch(/saved\.qcow2&snapshot=ready$/);
+  await panel.getByLabel("Start from").selectOption("What the image says");
+  expect(await linkIn(panel)).toMatch(/saved\.qcow2$/);
 });
 
 test("the link is copied, and an appliance is shared from its own page with its saved states", async ({

@@ -98,7 +98,7 @@ function Present({ url, facts }: { url: string; facts: PresentAppliance }) {
         <div id={shareId}>
           <Part title="Share">
             <Suspense fallback={null}>
-              <ShareImage image={{ url, drives: {} }} name={name} />
+              <ShareImage image={{ url, drives: {}, snapshot: undefined }} name={name} />
             </Suspense>
           </Part>
         </div>

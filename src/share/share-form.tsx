@@ -14,13 +14,15 @@ export interface ShareFormProps {
   name: string;
   /** Names of the image's saved states; undefined while nobody knows. */
   states: readonly string[] | undefined;
+  /** The state to start from before the person chooses another. */
+  startFrom?: string | undefined;
 }
 
 type NetworkKind = "" | "off" | "fetch" | "relay";
 
 /** What a link asks for, and the link. */
-export function ShareForm({ image, name, states = [] }: ShareFormProps) {
-  const [choice, setChoice] = useState<ShareChoice>(AS_THE_IMAGE_SAYS);
+export function ShareForm({ image, name, states = [], startFrom = "" }: ShareFormProps) {
+  const [choice, setChoice] = useState<ShareChoice>({ ...AS_THE_IMAGE_SAYS, snapshot: startFrom });
   const [networkKind, setNetworkKind] = useState<NetworkKind>("");
   const change = (part: Partial<ShareChoice>) => setChoice({ ...choice, ...part });
   const made = make(image, choice);

@@ -1,16 +1,20 @@
 import { useEffect, useState } from "react";
-import { imageStates } from "./image-states.ts";
+import { type ImageStates, imageStates } from "./image-states.ts";
 import { ShareForm } from "./share-form.tsx";
 import type { ShareSource } from "./share-source.ts";
 
 /** A link to an image that is on a server already. */
 export function ShareImage({ image, name }: { image: ShareSource; name: string }) {
-  return <ShareForm image={image} name={name} states={useImageStates(image.url)} />;
+  const states = useImageStates(image.url);
+  const { snapshot } = image;
+  // What the image says by itself need not be said again.
+  const started = states && snapshot !== states.own && states.names.includes(snapshot ?? "") ? snapshot : "";
+  return <ShareForm key={started} image={image} name={name} states={states?.names} startFrom={started} />;
 }
 
 /** Undefined until they are known, and where they cannot be: a link needs none. */
-function useImageStates(url: string): readonly string[] | undefined {
-  const [states, setStates] = useState<readonly string[]>();
+function useImageStates(url: string): ImageStates | undefined {
+  const [states, setStates] = useState<ImageStates>();
   useEffect(() => {
     const abort = new AbortController();
     imageStates(url, abort.signal).then(setStates, () => {});

@@ -26,10 +26,14 @@ export interface ShareOwnFileProps {
 export function ShareOwnFile({ session, state }: ShareOwnFileProps) {
   useSession(session);
   const [file, setFile] = useState<ExportedFile>();
+  const [hasSecondDisk, setHasSecondDisk] = useState(false);
   useEffect(() => {
     if (session.id !== undefined)
       library.get(session.id).then(
-        (record) => setFile((made) => made ?? record?.shared),
+        (record) => {
+          setFile((made) => made ?? record?.shared);
+          setHasSecondDisk(record?.drives?.hdb !== undefined);
+        },
         // It is a convenience: without it the file is not compared.
         () => {},
       );
@@ -38,6 +42,7 @@ export function ShareOwnFile({ session, state }: ShareOwnFileProps) {
     <ol className={styles.steps}>
       <li>
         <h3 className={styles.step}>Make the file</h3>
+        {hasSecondDisk && <Notice tone="caution">The machine's second disk is not in the file.</Notice>}
         <MakeFile session={session} state={state} file={file} onMade={setFile} />
       </li>
       <li>
@@ -149,7 +154,9 @@ function CheckAddress({ name, file }: { name: string; file: ExportedFile | undef
       setChecking(undefined);
     }
   };
-  const image = checked?.check.works ? { url: new URL(checked.url).href, drives: {} } : undefined;
+  const image = checked?.check.works
+    ? { url: new URL(checked.url).href, drives: {}, snapshot: undefined }
+    : undefined;
   return (
     <div className={styles.form}>
       <form className={styles.form} onSubmit={check}>

@@ -5,7 +5,7 @@ import type { MachineSession } from "../open/machine-session.ts";
 import { opener } from "../open/opener.ts";
 
 /** Where others can have what a machine was made of. */
-export type ShareSource = Pick<ImageLink, "url" | "drives">;
+export type ShareSource = Pick<ImageLink, "url" | "drives" | "snapshot">;
 
 /**
  * The image on a server that a machine was made of, with what is in its other drives.
@@ -21,12 +21,12 @@ export async function shareSource(session: MachineSession): Promise<ShareSource 
       ? state.request.image
       : undefined;
   }
-  const { base, bootsFrom, drives: { hdb, cdrom, floppy } = {} } = record;
+  const { base, bootsFrom, baseSnapshot, drives: { hdb, cdrom, floppy } = {} } = record;
   const pins = { hdb: hdb?.base, cdrom, floppy };
   const drives = Object.entries(pins).flatMap(([drive, pin]) => (pin ? [[drive, urlOf(pin)] as const] : []));
   const url = bootsFrom === undefined ? urlOf(base) : undefined;
   if (url === undefined || drives.some(([, address]) => address === undefined)) return undefined;
-  return { url, drives: Object.fromEntries(drives) as LinkDrives };
+  return { url, drives: Object.fromEntries(drives) as LinkDrives, snapshot: baseSnapshot?.name };
 }
 
 function urlOf({ source }: PinnedFile): string | undefined {
