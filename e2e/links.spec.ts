@@ -1,6 +1,6 @@
 import type { Page } from "@playwright/test";
-import axe from "axe-core";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
+import { violations } from "./accessibility-check.ts";
 import { ask, expect, machines, openLink, storedFiles, test, waitForSerial } from "./byre-test.ts";
 import { guestImage, SECTOR_BYTES, sectorOf } from "./images.ts";
 
@@ -11,16 +11,6 @@ const SECTOR = "00000900";
 
 function button(page: Page, name: string) {
   return page.getByRole("button", { name, exact: true });
-}
-
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
 }
 
 test("a link with other drives and a relay shows all of them, starts with them, and finds them again", async ({

@@ -13,11 +13,21 @@ interface Vices {
   headers?: Record<string, string | undefined>;
   bytes?: Uint8Array<ArrayBuffer>;
   cors?: boolean;
+  /** The connection is lost after so many bytes. */
+  cutAfter?: number;
   on?: boolean;
 }
 
 /** A server with the image, as a page of another origin sees it. */
-function server({ status, ranges = true, headers = {}, bytes = IMAGE, cors = true, on = true }: Vices) {
+function server({
+  status,
+  ranges = true,
+  headers = {},
+  bytes = IMAGE,
+  cors = true,
+  cutAfter,
+  on = true,
+}: Vices) {
   return async (_url: unknown, init: RequestInit = {}) => {
     if (!on || (!cors && init.mode !== "no-cors")) throw new TypeError("Failed to fetch");
     if (status !== undefined) return new Response("no", { status });
@@ -30,7 +40,8 @@ function server({ status, ranges = true, headers = {}, bytes = IMAGE, cors = tru
       ...(ranges && { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }),
       ...headers,
     };
-    return new Response(bytes.slice(start, end), {
+    const body = cutAfter === undefined ? bytes.slice(start, end) : cutStream(bytes.slice(start, cutAfter));
+    return new Response(body, {
       status: ranges ? 206 : 200,
       headers: Object.entries(shown).flatMap(([name, value]) => (value ? [[name, value]] : [])) as [
         string,
@@ -38,6 +49,17 @@ function server({ status, ranges = true, headers = {}, bytes = IMAGE, cors = tru
       ][],
     });
   };
+}
+
+function cutStream(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let given = false;
+  return new ReadableStream({
+    pull(controller) {
+      if (given) controller.error(new TypeError("network error"));
+      else controller.enqueue(bytes);
+      given = true;
+    },
+  });
 }
 
 async function check(
@@ -64,6 +86,7 @@ const BADLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, R
   ["http under an https page", {}, { url: "http://images.example/a" }, /over https cannot read/],
   ["a server that is off", { on: false }, {}, /does not answer/],
   ["no CORS", { cors: false }, {}, /lets no other page read/],
+  ["a line that is cut", { cutAfter: 1000 }, {}, /connection was lost/],
   ["no file", { status: 404 }, {}, /no file there/],
   ["a file that is not public", { status: 403 }, {}, /not hand the file to everybody/],
   ["a server in trouble", { status: 503 }, {}, /HTTP 503/],

@@ -61,7 +61,16 @@ async function look(address: string, options: HostCheckOptions, find: Find): Pro
   if (!response.ok) return findStatus(url, response, find);
   find("good", `${url.host} has the file and lets other pages read it.`);
 
-  const beginning = await readBeginning(response);
+  const beginning = await readBeginning(response).catch(() => undefined);
+  options.signal.throwIfAborted();
+  if (!beginning) {
+    find(
+      "bad",
+      "The connection was lost in the middle of the file's beginning.",
+      "Try again, or use another server.",
+    );
+    return;
+  }
   const sizeBytes = checkRanges(url, response, find);
   checkIdentity(response, find);
   if (!checkContent(beginning, find)) return;

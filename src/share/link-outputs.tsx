@@ -31,14 +31,15 @@ export function LinkOutputs({ link, frameLink, name }: LinkOutputsProps) {
   );
 }
 
-/** How long "Copied" is shown. */
-const COPIED_MS = 3000;
+/** How long it is shown whether it was copied. */
+const COPIED_MS = 5000;
 
 function CopyField({ label, text, lines = 3 }: { label: string; text: string; lines?: number }) {
   const id = useId();
   const field = useRef<HTMLTextAreaElement>(null);
-  const [copied, setCopied] = useState<string>();
-  const done = copied === text;
+  const [copied, setCopied] = useState<{ readonly text: string; readonly done: boolean }>();
+  const done = copied?.text === text && copied.done;
+  const failed = copied?.text === text && !copied.done;
   useEffect(() => {
     if (copied === undefined) return undefined;
     const timer = setTimeout(() => setCopied(undefined), COPIED_MS);
@@ -48,9 +49,10 @@ function CopyField({ label, text, lines = 3 }: { label: string; text: string; li
     field.current?.select();
     try {
       await navigator.clipboard.writeText(text);
-      setCopied(text);
+      setCopied({ text, done: true });
     } catch {
-      // Where a page may not: it is selected, and Ctrl-C copies it.
+      // Where a page may not. It is selected.
+      setCopied({ text, done: false });
     }
   };
   return (
@@ -75,7 +77,7 @@ function CopyField({ label, text, lines = 3 }: { label: string; text: string; li
           {label === "Link" ? "Copy link" : `Copy ${label}`}
         </Button>
         <span role="status" className={styles.copied}>
-          {done ? "Copied" : ""}
+          {done ? "Copied" : failed ? "Press Ctrl-C to copy it" : ""}
         </span>
       </div>
     </div>
