@@ -144,6 +144,7 @@ test("a page that is closed in the middle asks for the very file again and goes 
   expect(refused).toBe("IMPORT_UNFINISHED");
 
   await page.goto("/");
+  await expect(page.getByText("needs your file, which is not wholly copied")).toBeVisible();
   await button(page, "Start disk").click();
   await choose(page, onDisk(info, "other.img", image.subarray(0, MIB)));
   await expect(page.getByRole("alert")).toContainText("Choose that file.");
@@ -208,6 +209,33 @@ test("a half-imported machine is deleted with all there is of it", async ({ page
   await button(page, "Delete").click();
   await expect(page.getByText("None yet")).toBeVisible();
   expect(await storedFiles(page)).toBe(0);
+});
+
+test("an overlay and its backing file, half copied, are given again together", async ({ page }, info) => {
+  await holdFiles(page);
+  const base = onDisk(info, "base.img", rawGuest());
+  const top = createMemoryFile({ name: "top.qcow2" });
+  const backing = { name: "base.img", format: "raw" };
+  await createQcow2(top, { sizeBytes: IMAGE_MIB * MIB, backing });
+  // As far from its start as the files are held.
+  top.truncate(HELD_FROM + MIB);
+  const overlay = onDisk(info, "top.qcow2", Buffer.from(top.toBytes()));
+  await page.goto("/");
+  await page.locator('input[type="file"]').setInputFiles([base, overlay]);
+  await waitForSerial(page, BANNER);
+  await waitForCopy(page, "copying", HELD_FROM);
+  await page.reload();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("top needs top.qcow2 again");
+  await page.locator('input[type="file"]').setInputFiles([base, overlay]);
+  await waitForSerial(page, BANNER);
+  await letGo(page);
+  await waitForCopy(page, "copied");
+  expect(await page.evaluate(() => window.byre.machine?.copying?.fileNames)).toEqual([
+    "top.qcow2",
+    "base.img",
+  ]);
+  await page.reload();
+  await waitForSerial(page, BANNER);
 });
 
 /** The dialog to choose files, answered with one in the browser's own storage; the rest of it is real. */

@@ -33,12 +33,6 @@ export async function storedFiles(): Promise<IndexedDbFileSize[]> {
   return indexedDbFileSizes(await blockStore());
 }
 
-/** Bytes that each file takes in the browser's storage, by file id. */
-export async function storedSizes(): Promise<ReadonlyMap<string, number>> {
-  const files = await storedFiles();
-  return new Map(files.map(({ fileId, storedBytes }) => [fileId, storedBytes]));
-}
-
 /** Deletes files; there being none is no error. */
 export async function deleteFiles(fileIds: readonly string[]): Promise<void> {
   const database = await blockStore();

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { deleteLeftovers, storedSizes } from "./block-store.ts";
+import { deleteLeftovers, storedFiles } from "./block-store.ts";
 import { library } from "./library.ts";
 import { type MachineRecord, ownersOf, ownFileIds } from "./machine-record.ts";
 
@@ -7,6 +7,8 @@ export interface MachineListing {
   readonly record: MachineRecord;
   /** What its own files take in this browser. */
   readonly storedBytes: number;
+  /** A file of the person's that it needs is not wholly copied into this browser. */
+  readonly needsFile: boolean;
 }
 
 export interface Machines {
@@ -19,13 +21,19 @@ let swept = false;
 
 /** All machines and what they take: now, and after every change in this tab or another. */
 export async function listMachines(): Promise<MachineListing[]> {
-  const [records, sizes] = await Promise.all([library.list(), storedSizes()]);
+  const [records, stored] = await Promise.all([library.list(), storedFiles()]);
+  const files = new Map(stored.map((file) => [file.fileId, file]));
   const owners = ownersOf(records);
   return records.map((record) => ({
     record,
     storedBytes: ownFileIds(record)
       .filter((fileId) => owners.get(fileId) === record.id)
-      .reduce((total, fileId) => total + (sizes.get(fileId) ?? 0), 0),
+      .reduce((total, fileId) => total + (files.get(fileId)?.storedBytes ?? 0), 0),
+    // A copy that was given up is not there at all.
+    needsFile: ownFileIds(record).some((fileId) => {
+      const file = files.get(fileId);
+      return !file || file.importOf !== undefined;
+    }),
   }));
 }
 

@@ -1,4 +1,5 @@
 import { ByreError, toByreError } from "../../disk/index.ts";
+import { plainName } from "./file-names.ts";
 import { imageHash } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
 import type { FileQuestion } from "./open-imported.ts";
@@ -40,7 +41,8 @@ export type OpenState =
       readonly phase: "asking-file";
       readonly request: OpenRequest;
       readonly question: FileQuestion;
-      readonly goOn: (file: File) => void;
+      /** With all that the person gave: another file of them may be needed next. */
+      readonly goOn: (files: readonly File[]) => void;
       readonly cancel: () => void;
     }
   /** A new machine is about to be made: whether it may run. */
@@ -162,14 +164,20 @@ function createOpener(): Opener {
         become(opening);
         return true;
       };
+      let given: readonly File[] = [];
       const askFile = async (question: FileQuestion) => {
-        const file = await askFor<File>(question.fileName, abort, (answer) => ({
+        const named = () => given.find(({ name }) => plainName(name) === question.fileName);
+        const before = question.problem ? undefined : named();
+        if (before) return before;
+        given = await askFor<readonly File[]>(question.fileName, abort, (answer) => ({
           phase: "asking-file",
           request,
           question,
           ...answer,
         }));
         become(opening);
+        const file = named() ?? given[0];
+        if (!file) throw cancelled(question.fileName);
         return file;
       };
       const session = await openMachine(request, {
@@ -217,7 +225,7 @@ function createOpener(): Opener {
       let asking: OpenState | undefined;
       const refuse = () => {
         if (state === asking) become({ phase: "none" });
-        reject(new ByreError("CANCELLED", `${name} was not opened.`));
+        reject(cancelled(name));
       };
       if (abort.signal.aborted) return refuse();
       abort.signal.addEventListener("abort", refuse, { once: true });
@@ -250,6 +258,10 @@ function createOpener(): Opener {
       };
     },
   };
+}
+
+function cancelled(name: string): ByreError {
+  return new ByreError("CANCELLED", `${name} was not opened.`);
 }
 
 /** Whether `request` means the machine that is open already. */

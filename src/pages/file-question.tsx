@@ -16,19 +16,19 @@ import { usePageTitle } from "./use-page-title.ts";
 export interface FileQuestionProps {
   request: OpenRequest;
   question: Question;
-  onFile: (file: File) => void;
+  onFiles: (files: readonly File[]) => void;
   onCancel: () => void;
 }
 
 /** A file was not wholly copied before its page was closed: the machine needs it again. */
-export function FileQuestion({ request, question, onFile, onCancel }: FileQuestionProps) {
+export function FileQuestion({ request, question, onFiles, onCancel }: FileQuestionProps) {
   const { fileName, sizeBytes, copiedBytes, handle, problem } = question;
   const [gone, setGone] = useState(false);
   const machine = useRequestTitle(request);
   usePageTitle(`${machine} - Byre`);
   const allow = async () => {
     const file = handle && (await readAgain(handle));
-    if (file) onFile(file);
+    if (file) onFiles([file]);
     else setGone(true);
   };
   const canAllow = handle !== undefined && !gone;
@@ -59,7 +59,7 @@ export function FileQuestion({ request, question, onFile, onCancel }: FileQuesti
             Read {fileName} again
           </Button>
         )}
-        <OpenFilesButton look={canAllow ? "plain" : "primary"} onFiles={([file]) => file && onFile(file)}>
+        <OpenFilesButton look={canAllow ? "plain" : "primary"} onFiles={onFiles}>
           <FileUp size={17} aria-hidden="true" />
           Choose {fileName}
         </OpenFilesButton>

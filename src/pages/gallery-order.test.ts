@@ -34,6 +34,7 @@ const machine = (name: string, lastUsedAt: number, storedBytes: number): Machine
     configuration: {},
   },
   storedBytes,
+  needsFile: false,
 });
 
 describe("the gallery's order", () => {

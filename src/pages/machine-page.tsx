@@ -53,7 +53,7 @@ export function MachinePage({ location }: { location: string }) {
         <FileQuestion
           request={state.request}
           question={state.question}
-          onFile={state.goOn}
+          onFiles={state.goOn}
           onCancel={state.cancel}
         />
       );

@@ -31,7 +31,7 @@ const STATE_WORDS = {
   error: "stopped by an error",
 } as const;
 
-export function MachineRow({ record, storedBytes }: MachineListing) {
+export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
   const { id, name, base, lastUsedAt, suspended } = record;
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
   const session = opener.session();
@@ -76,6 +76,7 @@ export function MachineRow({ record, storedBytes }: MachineListing) {
               </span>
             )}
             <span className={styles.base}>on {base.name}</span>
+            {!state && needsFile && <span>needs your file, which is not wholly copied</span>}
           </p>
         </div>
         <div className={styles.actions}>

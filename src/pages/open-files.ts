@@ -5,15 +5,10 @@ import { giveFiles } from "./given-files.ts";
 
 /** What is done with dropped or picked files: a machine that waits for one gets it, one that is on is asked about them. */
 export function openFiles(files: readonly File[]): void {
-  const [first] = files;
-  if (!first) return;
+  if (files.length === 0) return;
   const state = opener.state();
-  if (state.phase === "asking-file") {
-    const { fileName } = state.question;
-    state.goOn(files.find(({ name }) => name === fileName) ?? first);
-    return;
-  }
-  if (!offerFiles(files)) void runOrAsk(files);
+  if (state.phase === "asking-file") state.goOn(files);
+  else if (!offerFiles(files)) void runOrAsk(files);
 }
 
 /** Runs what is a machine, and asks about the rest. What cannot be read is refused by name where it is opened. */
