@@ -212,21 +212,33 @@ describe("a CD", () => {
   });
 });
 
-test("a machine boots from a CD-less drive ten times in a row, whatever is put in between", async () => {
-  const { guest, machine } = await boot();
-  const cd = cdDriver(guest);
-  for (let i = 0; i < 10; i++) {
-    await machine.media.insertCdrom(disc(`${i}.iso`, 4, i));
-    if (i % 2) guest.tell("B");
-    else await machine.reset();
-    await guest.booted();
-    // The firmware may have heard already that it is another.
-    await cd.hear();
-    expect(await cd.read(1)).toEqual(Array(4).fill(i + 1));
-    expect(await guest.ask(`W${SECTOR}${hex2(i)}`)).toBe(READY);
-    expect(await guest.ask(`r${SECTOR}`)).toBe(filled(i));
-  }
-});
+for (const [command, how] of [
+  [undefined, "resets of the host's"],
+  ["B", "reboots by the keyboard controller"],
+  ["C", "reboots by port CF9h"],
+] as const)
+  test(`ten ${how} all come back, each with another disc in, the network on and a state loaded`, async () => {
+    const { guest, machine } = await boot();
+    const cd = cdDriver(guest);
+    await machine.network.set({ kind: "fetch" });
+    for (let i = 0; i < 10; i++) {
+      await machine.media.insertCdrom(disc(`${i}.iso`, 4, i));
+      // The card started, every interrupt let through.
+      await guest.ask("o030022");
+      await guest.ask("o030FFF");
+      await machine.save("all on");
+      await machine.load("all on");
+      if (command) guest.tell(command);
+      else await machine.reset();
+      await guest.booted();
+      // The firmware may have heard already that it is another.
+      await cd.hear();
+      expect(await cd.read(1)).toEqual(Array(4).fill(i + 1));
+      expect(await guest.ask(`W${SECTOR}${hex2(i)}`)).toBe(READY);
+      expect(await guest.ask(`r${SECTOR}`)).toBe(filled(i));
+      expect(machine.network.state).toBe("on");
+    }
+  });
 
 describe("a loaded state", () => {
   test("leaves the CD that is in the drive, and the guest hears of another", async () => {
