@@ -24,6 +24,8 @@ test("a link with other drives and a relay shows all of them, starts with them, 
   const link =
     `/#/run?image=${images.url("guest.qcow2")}&hdb=${images.url("data.qcow2")}` +
     `&cdrom=${images.url("tools.iso")}&floppy=${images.url("boot.img")}&network=wss://relay.example/`;
+  const sockets: string[] = [];
+  page.on("websocket", (socket) => sockets.push(socket.url()));
   await page.setViewportSize({ width: 320, height: 640 });
   await page.goto(link);
   const main = page.getByRole("main");
@@ -51,6 +53,15 @@ test("a link with other drives and a relay shows all of them, starts with them, 
   expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x2a))}`);
   await ask(page, "0\n");
   expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(new Uint8Array(SECTOR_BYTES))}`);
+  const network = await page.evaluate(() => {
+    const { settings, network } = window.byre.machine ?? {};
+    return { offered: settings?.offeredNetwork, choice: network?.choice };
+  });
+  expect(network).toEqual({
+    offered: { kind: "relay", url: "wss://relay.example/" },
+    choice: { kind: "off" },
+  });
+  expect(sockets).toEqual([]);
   // The link leads to the same machine, and nothing is asked again.
   await page.goto("about:blank");
   await page.goto(link);
