@@ -10,9 +10,9 @@ it.each([
   [{ choice: RELAY, state: "connecting" }, "Network waits for relay.example:8443"],
   [
     { choice: RELAY, state: "failed", problem: "It does not answer." },
-    "Network fails relay.example:8443: It does not answer.",
+    "Network fails through relay.example:8443 It does not answer.",
   ],
 ] as const)("tells of %j", (network, words) => {
-  const { short, more } = networkWords({ problem: undefined, ...network });
-  expect([short, more].filter(Boolean).join(" ")).toBe(words);
+  const { short, more, problem } = networkWords({ problem: undefined, ...network });
+  expect([short, more, problem].filter(Boolean).join(" ")).toBe(words);
 });

@@ -1,7 +1,8 @@
-import { Keyboard } from "lucide-react";
+import { Keyboard, TriangleAlert } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
+import { Tip } from "../components/tip.tsx";
 import { ActivityLights } from "../machine-tools/activity-lights.tsx";
 import { networkWords } from "../machine-tools/network-words.ts";
 import { useChanges } from "../machine-tools/use-changes.ts";
@@ -39,7 +40,7 @@ export function MachineStatus({ session, state, keys, onNetwork }: MachineStatus
   const pointer = useChanges(session.pointer);
   const stats = session.stats();
   const network = useChanges(session.network);
-  const { short, more } = networkWords(network);
+  const { short, more, problem } = networkWords(network);
   const { httpBytes, totalBytes } = session.fetched();
   return (
     <footer className={styles.footer}>
@@ -66,10 +67,13 @@ export function MachineStatus({ session, state, keys, onNetwork }: MachineStatus
           </span>
         )}
         <ActivityLights session={session} hasNetwork={network.choice.kind !== "off"} />
-        <Button look="quiet" onPress={onNetwork}>
-          {short}
-          {more && <span className={styles.hint}>{more}</span>}
-        </Button>
+        <Tip text={problem ?? ""} isDisabled={problem === undefined}>
+          <Button look="quiet" onPress={onNetwork}>
+            {problem !== undefined && <TriangleAlert size={15} aria-hidden="true" />}
+            {short}
+            {more && <span className={styles.hint}>{more}</span>}
+          </Button>
+        </Tip>
         <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>
           Statistics
         </Button>
