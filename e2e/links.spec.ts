@@ -103,6 +103,34 @@ test("a state saved with a second disk goes back with it, and makes a machine of
   expect(await storedFiles(page)).toBe(4);
 });
 
+test("a machine that is reset has an empty second disk again; deleted, nothing of it stays", async ({
+  page,
+  images,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage(), etag: '"1"' });
+  images.files.set("data.img", { bytes: Buffer.alloc(2 * MIB, 7), etag: '"2"' });
+  await openLink(page, `#/run?image=${images.url("guest.qcow2")}&hdb=${images.url("data.img")}`);
+  await waitForSerial(page, BANNER);
+  await ask(page, "1\n");
+  await ask(page, `W${SECTOR}2A`);
+  await button(page, "All machines").click();
+  await button(page, "guest: more").click();
+  await button(page, "Reset to base").click();
+  await button(page, "Reset").click();
+  await button(page, "Start guest").click();
+  await waitForSerial(page, BANNER);
+  await ask(page, "1\n");
+  expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(sectorOf(7))}`);
+  expect(await storedFiles(page)).toBe(2);
+
+  await button(page, "All machines").click();
+  await button(page, "guest: more").click();
+  await button(page, "Delete").click();
+  await button(page, "Delete").click();
+  await expect.poll(() => machines(page)).toEqual([]);
+  await expect.poll(() => storedFiles(page)).toBe(0);
+});
+
 test("a link whose drive cannot be filled keeps nothing; a kept machine does without its CD", async ({
   page,
   images,
