@@ -311,13 +311,33 @@ test("an ISO boots from its CD, with an empty disk that keeps what is written an
   expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0))}`);
 });
 
-test("a floppy image boots", async ({ page }) => {
+test("a floppy image boots, and a machine made of its saved state has a floppy of its own", async ({
+  page,
+}) => {
   await page.goto("/");
   await pick(page, { "boot.ima": Buffer.from(tinyGuestImage(1440 * 1024)) });
   await waitForSerial(page, BANNER);
   expect(await machines(page)).toMatchObject([{ name: "boot", base: { name: "boot.ima" } }]);
-  await page.reload();
-  await waitForSerial(page, BANNER);
+  expect(await page.evaluate(() => window.byre.machine?.media.floppy)).toMatchObject({
+    name: "boot.ima",
+    writable: true,
+  });
+  const id = await page.evaluate(async () => {
+    await window.byre.machine?.save("then");
+    return window.byre.machine?.startFromSnapshot("then");
+  });
+  // An empty disk and a floppy for each.
+  expect(await storedFiles(page)).toBe(4);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await button(page, "All machines").click();
+  await button(page, "boot: more").click();
+  await button(page, "Delete").click();
+  await button(page, "Delete").click();
+  await expect.poll(() => storedFiles(page)).toBe(2);
+  await page.goto(`/#/machine/${id}`);
+  await waitForState(page, "running");
+  await page.evaluate(() => window.byre.machine?.reset());
+  await waitForSerial(page, BANNER, { times: 2 });
 });
 
 test("a disk and an ISO dropped together are one machine with that CD", async ({ page }) => {

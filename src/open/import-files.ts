@@ -1,4 +1,5 @@
 import {
+  type BlockFile,
   createBlobFile,
   createIso,
   type ImportingFile,
@@ -27,8 +28,8 @@ const QCOW2_NAME = /\.qcow2?$/i;
 
 /**
  * Looks into an image and the files behind it, until the driver has understood them all, and pins them: they are read
- * from the person's own files, and from a copy in this browser as soon as there is one. Files that are no images become
- * a CD, which is copied here and now.
+ * from the person's own files, and from a copy in this browser as soon as there is one. A floppy, and files that are no
+ * images, which become a CD, are copied here and now.
  *
  * @throws ByreError what is wrong with the image; BACKING_MISSING; of a CD of files as `importDisc`.
  */
@@ -36,7 +37,9 @@ export async function importFiles(sorted: SortedFiles, options: RemoteOptions): 
   const { disk, behindDisk, cdrom, floppy, plain } = sorted;
   const chain = disk ? await pinChain(disk, behindDisk) : [];
   const disc = cdrom ? await pinFile(cdrom) : plain.length > 0 ? await importDisc(plain, options) : undefined;
-  return { chain, cdrom: disc, floppy: floppy && (await pinFile(floppy)) };
+  // A machine writes to its floppy, and so needs one of its own.
+  const own = floppy && createBlobFile(floppy, { name: plainName(floppy.name) });
+  return { chain, cdrom: disc, floppy: own && (await importNow(own, floppy.name, options)) };
 }
 
 /**
@@ -47,21 +50,27 @@ export async function importFiles(sorted: SortedFiles, options: RemoteOptions): 
  */
 export async function importDisc(
   files: readonly File[],
-  { progress, signal }: Pick<RemoteOptions, "progress" | "signal">,
+  options: Pick<RemoteOptions, "progress" | "signal">,
 ): Promise<PinnedFile> {
   const [first] = files;
   const name = files.length === 1 && first ? `${plainName(first.name)}.iso` : "files.iso";
-  const source = createIso(
+  const disc = createIso(
     files.map((file) => ({ path: pathOf(file), content: file, mtimeMs: file.lastModified })),
     { name },
   );
+  return importNow(disc, `CD of ${files.length === 1 ? first?.name : `${files.length} files`}`, options);
+}
+
+/** Copies a file wholly before it is used. Closes it. */
+async function importNow(
+  source: BlockFile,
+  label: string,
+  { progress, signal }: Pick<RemoteOptions, "progress" | "signal">,
+): Promise<PinnedFile> {
+  const { name, sizeBytes } = source;
   const fileId = newId();
   const key = `copy ${fileId}`;
-  progress.begin(
-    key,
-    `CD of ${files.length === 1 ? first?.name : `${files.length} files`}`,
-    source.sizeBytes,
-  );
+  progress.begin(key, label, sizeBytes);
   const copy = await openImportingFile({ database: await blockStore(), fileId, source, name, paused: true });
   try {
     await copied(copy, signal, (bytes) => progress.advance(key, bytes));
@@ -72,7 +81,7 @@ export async function importDisc(
     throw error;
   }
   await copy.close();
-  return { name, source: { kind: "import", fileId }, identity: { sizeBytes: source.sizeBytes } };
+  return { name, source: { kind: "import", fileId }, identity: { sizeBytes } };
 }
 
 /** Copies a file to its end. */

@@ -61,7 +61,8 @@ export async function machineFromSnapshot(
         name,
         createdAt: now,
         lastUsedAt: now,
-        base,
+        // A floppy that it boots from is copied as it is now.
+        base: (record?.bootsFrom && drives?.[record.bootsFrom]) ?? base,
         behindBase,
         overlayFileId: fileId,
         ...(record?.bootsFrom && { bootsFrom: record.bootsFrom }),

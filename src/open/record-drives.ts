@@ -26,8 +26,8 @@ import { LINK_DRIVES, type LinkDrives } from "./machine-link.ts";
 /** What is in the drives of a machine beside its own disk, open. */
 export interface OpenDrives {
   /**
-   * For the machine: the second disk is a qcow2 overlay, that the guest writes to as it does to its own disk. The
-   * others are only read; what the guest writes to such a floppy lasts until it is switched off.
+   * For the machine: the second disk is a qcow2 overlay, that the guest writes to as it does to its own disk; it writes to a
+   * floppy in this browser too. The others are only read; what it writes to such a floppy lasts until it is switched off.
    */
   readonly disks: { readonly hdb?: Qcow2Device; readonly cdrom?: BlockDevice; readonly floppy?: BlockDevice };
   /** Those files that come over HTTP. */
@@ -98,7 +98,11 @@ export async function openDrives(
     for (const drive of ["cdrom", "floppy"] as const) {
       const pin = record[drive];
       if (!pin) continue;
-      await drives.openMedium(drive, pinnedChain([pin], options)).catch((cause: unknown) => {
+      const opening =
+        drive === "floppy" && pin.source.kind === "import"
+          ? drives.openOwnFloppy(pin, pin.source.fileId)
+          : drives.openMedium(drive, pinnedChain([pin], options));
+      await opening.catch((cause: unknown) => {
         if (options.signal.aborted) throw cause;
         const which = drive === "cdrom" ? "CD" : "floppy disk";
         drives.notes.push(`The ${which} ${pin.name} is not in its drive. ${toByreError(cause).message}`);
@@ -132,10 +136,11 @@ export async function remakeDrives(
 }
 
 /**
- * Copies what the second disk had in a saved state, for a machine that goes on from there.
+ * Copies what the second disk had in a saved state, for a machine that goes on from there, and the floppy that the machine
+ * writes to as it is now: saved states have none.
  *
  * @param of the snapshot of the first disk that has the state.
- * @returns the drives of the new machine; a floppy that the old one writes to is not among them.
+ * @returns the drives of the new machine.
  * @throws ByreError as `copySnapshot`; nothing is left behind then. Call it inside `whileMakingFiles`.
  */
 export async function copyDrives(
@@ -145,7 +150,9 @@ export async function copyDrives(
 ): Promise<RecordDrives | undefined> {
   if (!record) return undefined;
   const { hdb, floppy, ...rest } = record;
-  const kept = { ...rest, ...(floppy?.source.kind === "url" && { floppy }) };
+  const ownFloppy = floppy?.source.kind === "import" ? disks.floppy : undefined;
+  const copied = floppy && ownFloppy ? await copyFloppy(floppy, ownFloppy) : floppy;
+  const kept = { ...rest, ...(copied && { floppy: copied }) };
   if (!hdb || !disks.hdb) return kept;
   const from = disks.hdb;
   const mine = from.snapshots.findLast(
@@ -175,6 +182,28 @@ export async function copyDrives(
     throw error;
   }
   return { ...kept, hdb: { ...hdb, overlayFileId: fileId } };
+}
+
+async function copyFloppy(pin: PinnedFile, from: BlockDevice): Promise<PinnedFile> {
+  const fileId = newId();
+  const bytes = new Uint8Array(from.sizeBytes);
+  await from.read(0, bytes);
+  const file = await openIndexedDbFile({
+    database: await blockStore(),
+    fileId,
+    name: pin.name,
+    create: true,
+  });
+  try {
+    file.write(0, bytes);
+    await file.flush();
+    await file.close();
+  } catch (error) {
+    await file.close();
+    await deleteFiles([fileId]);
+    throw error;
+  }
+  return { ...pin, source: { kind: "import", fileId } };
 }
 
 class Drives implements OpenDrives {
@@ -232,6 +261,14 @@ class Drives implements OpenDrives {
     this.disks[drive] = openRawDevice(file, { writable: false });
     const [pinned] = chain.pinned();
     if (pinned) this.named = { ...this.named, [drive]: pinned };
+  }
+
+  /** A floppy in this browser is the machine's alone, and written to. */
+  async openOwnFloppy(pin: PinnedFile, fileId: string): Promise<void> {
+    const file = await openIndexedDbFile({ database: await blockStore(), fileId, name: pin.name });
+    this.stored.push(file);
+    this.disks.floppy = openRawDevice(file, { writable: true });
+    this.named = { ...this.named, floppy: pin };
   }
 
   async close(): Promise<void> {
