@@ -50,7 +50,7 @@ export default defineConfig({
           testTimeout,
           include: ["**/*.browser.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "e2e/**", "dist/**"],
-          globalSetup: ["disk/testing/http-test-setup.ts"],
+          globalSetup: ["disk/testing/http-test-setup.ts", "emulator/testing/relay-server.ts"],
           browser: {
             enabled: true,
             headless: true,

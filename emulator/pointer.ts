@@ -100,10 +100,7 @@ async function requestLock(element: HTMLElement, document: Document): Promise<vo
   });
 }
 
-/**
- * v86 takes a position from the page's beginning and its container's offset, which is right only where nothing is
- * scrolled, nested or scaled. The position of the canvas in the window is right everywhere.
- */
+/** v86 takes a position within its container, which may be larger than the canvas in it. */
 function measureCanvas({ mouse_adapter: mouse }: V86Emulator, container: HTMLElement): void {
   if (!mouse) return;
   const { bus } = mouse;
@@ -114,12 +111,12 @@ function measureCanvas({ mouse_adapter: mouse }: V86Emulator, container: HTMLEle
         bus.send(event, value);
         return;
       }
-      const view = container.ownerDocument.defaultView;
       const [x = 0, y = 0] = value as number[];
-      const box = canvas.getBoundingClientRect();
-      const left = x + container.offsetLeft - (view?.scrollX ?? 0) - box.left;
-      const top = y + container.offsetTop - (view?.scrollY ?? 0) - box.top;
-      if (box.width > 0 && box.height > 0) bus.send(event, [left, top, box.width, box.height]);
+      const outer = container.getBoundingClientRect();
+      const inner = canvas.getBoundingClientRect();
+      if (inner.width === 0 || inner.height === 0) return;
+      const place = [x + outer.left - inner.left, y + outer.top - inner.top];
+      bus.send(event, [...place, inner.width, inner.height]);
     },
   };
 }

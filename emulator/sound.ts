@@ -46,7 +46,8 @@ export function createSound(): Sound {
     },
     async resume() {
       // A machine that stands still is silent; v86 resumes its sound when it goes on.
-      if (emulator?.is_running()) await emulator.speaker_adapter?.audio_context?.resume();
+      // Not waited for: until someone has clicked the browser keeps its promise open.
+      if (emulator?.is_running()) void emulator.speaker_adapter?.audio_context?.resume();
     },
     onChange: (listener) => changes.add(listener),
   };
