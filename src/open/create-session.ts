@@ -120,6 +120,10 @@ export function createSession(parts: SessionParts): MachineSession {
     output: machine.output,
     media: machine.media,
     network: machine.network,
+    async insertFiles(files, as) {
+      const { insertIntoRunning } = await import("../machine-tools/insert-files.ts");
+      await insertIntoRunning(this, files, as);
+    },
     screenElement,
     get memoryMiB() {
       return machine.configuration.memoryMiB;

@@ -88,6 +88,13 @@ export interface MachineSession {
   readonly output: MachineOutput;
   readonly media: MachineMedia;
   readonly network: MachineNetwork;
+  /**
+   * Gives files to the running machine, in the place of what is in the drive.
+   *
+   * @param as `cdrom`, `floppy`: the first file is an image of one. `files`: all are on a CD that is made of them.
+   * @throws ByreError TOO_LARGE, INVALID_ARGUMENT for what such a drive cannot take; what reading the files meets.
+   */
+  insertFiles(files: readonly File[], as: "cdrom" | "floppy" | "files"): Promise<void>;
   /** What the guest's screen is drawn into; whoever shows the machine puts it into the document. */
   readonly screenElement: HTMLElement;
   /** Of the guest; a loaded state brings its own. */
