@@ -365,7 +365,7 @@ test("files that are no image are put on a CD, of a disk dropped with them or of
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("2 files");
   await expect(page.getByRole("main")).toContainText("notes.txt");
   expect(await violations(page)).toEqual([]);
-  await button(page, "Start guest with it").click();
+  await button(page, "Start guest with them").click();
   await waitForSerial(page, BANNER);
   const cdrom = () => page.evaluate(() => window.byre.machine?.media.cdrom?.name);
   expect(await cdrom()).toBe("files.iso");

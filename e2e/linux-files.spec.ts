@@ -13,7 +13,7 @@ test("files dropped on the gallery are read in Linux, from a CD", async ({ page 
   const noise = randomBytes(300_001);
   await page.goto("/");
   await pick(page, { "a letter.txt": Buffer.from("from the host\n"), "noise.bin": noise });
-  await page.getByRole("button", { name: "Start Linux with it" }).click();
+  await page.getByRole("button", { name: "Start Linux with them" }).click();
   await waitForSerial(page, PROMPT, { timeout: BOOT_MS });
   await page.evaluate(() =>
     window.byre.machine?.serial.send(

@@ -38,7 +38,9 @@ export function FilesPage() {
   if (files.length === 0 || !choices) return null;
 
   const [first] = files;
-  const title = files.length === 1 ? first?.name : `${files.length} files`;
+  const several = files.length > 1;
+  const it = several ? "them" : "it";
+  const title = several ? `${files.length} files` : first?.name;
   const insert = choices.find((choice) => choice !== "machine");
   const give = async (machine: MachineSession) => {
     if (!insert) return;
@@ -55,9 +57,9 @@ export function FilesPage() {
       <p>
         {choices.includes("machine")
           ? "This can be put into the machine that is on in this tab, or be a machine of its own."
-          : "This is no image that a machine could be made of. A machine can have it on a CD, to read from."}
+          : `${several ? "These are no images" : "This is no image"} that a machine could be made of. A machine can have ${it} on a CD, to read from: in Linux, "mount /dev/sr0 /mnt" shows what is on it.`}
       </p>
-      {files.length > 1 && (
+      {several && (
         <ul className={styles.files}>
           {files.slice(0, FILES_SHOWN).map((file) => (
             <li key={pathOf(file)} className={styles.file}>
@@ -94,7 +96,7 @@ export function FilesPage() {
               onPress={() => startAppliance(appliance.url, files)}
             >
               <Play size={16} aria-hidden="true" />
-              Start {applianceName(appliance)} with it
+              Start {applianceName(appliance)} with {it}
             </Button>
           ))}
         <Button look="quiet" onPress={() => goTo("/")}>
