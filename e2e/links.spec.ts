@@ -3,6 +3,7 @@ import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import { violations } from "./accessibility-check.ts";
 import { ask, expect, machines, openLink, storedFiles, test, waitForSerial } from "./byre-test.ts";
 import { guestImage, SECTOR_BYTES, sectorOf } from "./images.ts";
+import { SAVED_WORDS, savedGuestImage } from "./saved-images.ts";
 
 const BANNER = "tiny guest ready";
 const MIB = 1024 * 1024;
@@ -101,6 +102,25 @@ test("a state saved with a second disk goes back with it, and makes a machine of
   await openLink(page, `#/machine/${id}`);
   expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x2a))}`);
   expect(await storedFiles(page)).toBe(4);
+});
+
+test("a second disk that the image's saved state does not know makes it boot, unless the link names the state", async ({
+  page,
+  images,
+}) => {
+  const metadata = { "machine.snapshot": "ready" };
+  images.files.set("saved.qcow2", { bytes: await savedGuestImage({ metadata }), etag: '"1"' });
+  images.files.set("data.img", { bytes: Buffer.alloc(2 * MIB, 7), etag: '"2"' });
+  const link = `#/run?image=${images.url("saved.qcow2")}&hdb=${images.url("data.img")}&ephemeral=1`;
+  await openLink(page, link);
+  await waitForSerial(page, BANNER);
+  expect(await page.evaluate(() => window.byre.machine?.serial.text())).not.toContain(SAVED_WORDS);
+  await ask(page, "1\n");
+  expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(sectorOf(7))}`);
+
+  await openLink(page, `${link}&snapshot=ready`);
+  await waitForSerial(page, SAVED_WORDS);
+  await expect(page.getByText("the machine finds it after a reset")).toBeVisible();
 });
 
 test("a machine that is reset has an empty second disk again; deleted, nothing of it stays", async ({

@@ -25,6 +25,8 @@ export interface StartWish {
   readonly snapshot?: string | undefined;
   /** Memory that a link asks for. */
   readonly memoryMiB?: number | undefined;
+  /** A link puts a second disk beside this one. */
+  readonly secondDisk?: boolean | undefined;
   /** Network that a link offers; it goes before the image's. */
   readonly network?: NetworkChoice | undefined;
   /** The snapshot's disk is booted and its state left alone. */
@@ -65,8 +67,8 @@ const NOT_FOR_OVERLAYS = ["machine.snapshot", "boot.prefetch"];
  * Looks into a base for where a new machine starts: at the snapshot that a link names, or the one that the image's
  * own metadata names. The file stays the caller's.
  *
- * A state has its own amount of memory. A link that asks for another one gets a boot instead, unless it names
- * the state too.
+ * A state has its own amount of memory, and its own disks. A link that asks for others gets a boot instead, unless it
+ * names the state too.
  *
  * @throws ByreError SNAPSHOT_NOT_FOUND for a snapshot that a link names; what opening the image meets.
  */
@@ -113,12 +115,17 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     const state = diskOnly ? undefined : await readStateHeader(image, id);
     if (!state) return atSnapshot;
     // Whatever the image asks for besides, the state brings its own.
-    const { configuration } = state;
-    if (memoryMiB === undefined || memoryMiB === configuration.memoryMiB)
-      return { ...atSnapshot, startsAtOnce: true, configuration, notes: [] };
-    if (wish.snapshot === undefined) return booted;
-    const note = `The saved state "${name}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`;
-    return { ...atSnapshot, startsAtOnce: true, configuration, notes: [note] };
+    const { configuration, drives } = state;
+    const notes: string[] = [];
+    if (memoryMiB !== undefined && memoryMiB !== configuration.memoryMiB)
+      notes.push(
+        `The saved state "${name}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
+      );
+    // A guest looks for its disks when it boots.
+    if (wish.secondDisk && !drives.includes("hdb"))
+      notes.push(`The saved state "${name}" knows of no second disk: the machine finds it after a reset.`);
+    if (notes.length > 0 && wish.snapshot === undefined) return booted;
+    return { ...atSnapshot, startsAtOnce: true, configuration, notes };
   } finally {
     await image.close();
   }

@@ -210,7 +210,8 @@ async function openDisk(request: OpenRequest, options: OpenMachineOptions): Prom
   if (request.kind === "files") return makeFromFiles(request.files, options, { diskOnly, agree });
   const { image, fresh } = request;
   const { memoryMiB, snapshot, network } = image;
-  const wish = { memoryMiB, snapshot, network, diskOnly, agree };
+  const secondDisk = image.drives.hdb !== undefined;
+  const wish = { memoryMiB, snapshot, secondDisk, network, diskOnly, agree };
   const link = { drives: image.drives, options };
   // A page of another site is not handed what the person keeps.
   if (image.ephemeral || image.embed)
