@@ -34,6 +34,15 @@ test("keys that a browser keeps reach the guest from a menu", async ({ page, ima
   await button(page, "Send keys").click();
   await page.getByRole("menuitem", { name: "Ctrl-Alt-Del" }).click();
   await expect.poll(() => scanCodes(page)).toBe("1D 38 E0 53 E0 D3 B8 9D");
+
+  // Others are in menus of the menu, with the keyboard too.
+  await button(page, "Send keys").press("Enter");
+  await page.keyboard.type("ctrl-alt-f");
+  await page.keyboard.press("ArrowRight");
+  await expect(page.getByRole("menuitem", { name: "Ctrl-Alt-F1", exact: true })).toBeFocused();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await expect.poll(() => scanCodes(page)).toBe("1D 38 3C BC B8 9D");
 });
 
 test("a keyboard on the screen types, with modifiers that stay down for one key", async ({
@@ -163,6 +172,12 @@ test("the terminal is copied, pasted into, cleared, and its letters made larger"
   await button(page, "Clear the terminal").click();
   await expect(rows).not.toContainText(BANNER);
 
+  await page.evaluate(() => window.byre.machine?.serial.send("Eselected\n"));
+  const word = await rows.getByText("selected").boundingBox();
+  await page.mouse.dblclick((word?.x ?? 0) + 20, (word?.y ?? 0) + 5);
+  await page.keyboard.press("Control+Shift+KeyC");
+  await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe("selected");
+
   const heightOfRow = () =>
     rows
       .locator("div")
@@ -284,6 +299,9 @@ for (const colorScheme of ["light", "dark"] as const) {
     }) => {
       await openGuest(page, images);
       await page.setViewportSize({ width: 320, height: 640 });
+      // There is room for a name of some length.
+      expect((await page.getByTitle("guest").boundingBox())?.x).toBeLessThan(60);
+      expect((await button(page, "Pause").boundingBox())?.x).toBeGreaterThan(170);
       await button(page, "Send keys").click();
       await page.getByRole("menuitem", { name: "SysRq, for Linux" }).click();
       await expect(page.getByRole("menuitem", { name: "Alt-SysRq-B" })).toBeVisible();

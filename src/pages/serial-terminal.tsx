@@ -21,6 +21,8 @@ function SerialTerminal({ session, onKeys, run }: SerialTerminalProps) {
   const box = useRef<HTMLDivElement>(null);
   const keysListener = useRef(onKeys);
   keysListener.current = onKeys;
+  const runLatest = useRef(run);
+  runLatest.current = run;
   const [shown, setShown] = useState<{ readonly terminal: Terminal; readonly fit: FitAddon }>();
   const [fontSize, setFontSize] = usePreference("terminalFontSize", FONT_SIZE);
 
@@ -56,6 +58,14 @@ function SerialTerminal({ session, onKeys, run }: SerialTerminalProps) {
     const endResets = session.serial.onReset((text) => {
       terminal.reset();
       replay(text);
+    });
+    // As terminals do it, since Ctrl-C is the guest's. Ctrl-Shift-V is the browser's own.
+    terminal.attachCustomKeyEventHandler((event) => {
+      if (event.type !== "keydown" || event.code !== "KeyC" || !event.ctrlKey || !event.shiftKey) return true;
+      event.preventDefault();
+      if (terminal.hasSelection())
+        runLatest.current(() => navigator.clipboard.writeText(terminal.getSelection()));
+      return false;
     });
     terminal.onData((text) => {
       if (replaying === 0) session.serial.send(text);
