@@ -94,6 +94,15 @@ test("on a touch screen the keyboard has a button, and comes with the screen", a
     const box = await key.boundingBox();
     expect(Math.min(box?.width ?? 0, box?.height ?? 0)).toBeGreaterThanOrEqual(24);
   }
+
+  // On the full screen too, where nothing but the screen's part of the page is seen.
+  await fromMenu(page, "Full screen");
+  await expect(page.locator("section:fullscreen")).toBeVisible();
+  await keyboard.getByRole("button", { name: "w", exact: true }).tap();
+  await expect.poll(() => scanCodes(page)).toBe("11 91");
+  await button(page, "Send keys").tap();
+  await page.getByRole("menuitem", { name: "Alt-Tab" }).tap();
+  await expect.poll(() => scanCodes(page)).toBe("38 0F 8F B8");
   await phone.close();
 });
 
