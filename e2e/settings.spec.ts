@@ -87,6 +87,19 @@ test("what the image says it wants is the appliance's own, and changes with it",
   expect(await memoryMiB(page)).toBe(96);
 });
 
+test("what was set becomes the appliance's own, and stands in its image", async ({ page, images }) => {
+  await openGuest(page, images);
+  const panel = await openSettings(page);
+  await panel.getByLabel("Memory", { exact: true }).selectOption("64 MiB");
+  await panel.getByRole("button", { name: "Make these the appliance's own" }).click();
+  await expect(panel.getByRole("button", { name: "Use the appliance's own settings" })).toBeDisabled();
+  expect(await page.evaluate(() => window.byre.machine?.about().metadata.get("machine.memory"))).toBe("64");
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await memoryMiB(page)).toBe(64);
+  expect(await page.evaluate(() => window.byre.machine?.settings.chosen)).toEqual({});
+});
+
 test("a machine that is thrown away can be changed and restarted, and leaves nothing", async ({
   page,
   images,

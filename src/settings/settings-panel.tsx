@@ -9,6 +9,7 @@ import type { MachinePanelProps } from "../pages/machine-panels.tsx";
 import { useSession } from "../pages/use-session.ts";
 import { NetworkSettings } from "./network-settings.tsx";
 import type { SettingsView } from "./session-settings.ts";
+import { withSettings } from "./settings-metadata.ts";
 import styles from "./settings-panel.module.css";
 import {
   BOOT_WORDS,
@@ -37,6 +38,11 @@ export function SettingsPanel({ session, state, onClose, run }: MachinePanelProp
     }
   };
   const own = Object.keys(chosen).length === 0;
+  const { network, ...forImage } = chosen;
+  const intoImage = async () => {
+    await session.setAbout(withSettings(session.about().metadata, forImage));
+    await session.setSettings(network ? { network } : {});
+  };
   const hint = (name: keyof MachineSettings, words: string) =>
     chosen[name] === undefined ? undefined : `The appliance has: ${words}`;
 
@@ -110,7 +116,16 @@ export function SettingsPanel({ session, state, onClose, run }: MachinePanelProp
           <Button isDisabled={own} onPress={() => run(() => session.setSettings({}))}>
             Use the appliance's own settings
           </Button>
+          {Object.keys(forImage).length > 0 && (
+            <Button onPress={() => run(intoImage)}>Make these the appliance's own</Button>
+          )}
         </Buttons>
+        {Object.keys(forImage).length > 0 && (
+          <p className={styles.note}>
+            As the appliance's own they stand in the machine's image: whoever gets an export of it has them
+            too.
+          </p>
+        )}
       </div>
     </SidePanel>
   );
