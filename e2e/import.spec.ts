@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import type { Page } from "@playwright/test";
 import { createMemoryFile, createQcow2 } from "../disk/index.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
@@ -236,6 +236,43 @@ test("an overlay and its backing file, half copied, are given again together", a
   ]);
   await page.reload();
   await waitForSerial(page, BANNER);
+});
+
+/** Drops what is on this computer on the page, as a person does: the browser makes the event. */
+async function dropFromDisk(page: Page, paths: string[]): Promise<void> {
+  const devtools = await page.context().newCDPSession(page);
+  for (const type of ["dragEnter", "dragOver", "drop"] as const) {
+    const data = { items: [], files: paths, dragOperationsMask: 1 };
+    await devtools.send("Input.dispatchDragEvent", { type, x: 300, y: 200, data });
+  }
+}
+
+test("a file that is really dropped is read again after a reload, and the copying goes on", async ({
+  page,
+}, info) => {
+  await holdFiles(page);
+  const image = rawGuest();
+  await page.goto("/");
+  await dropFromDisk(page, [onDisk(info, "disk.img", image)]);
+  await waitForSerial(page, BANNER);
+  await waitForCopy(page, "copying", HELD_FROM);
+  // Chromium keeps its permission for as long as there is a tab of the site.
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await letGo(page);
+  await waitForCopy(page, "copied");
+  expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${sectorAt(image, FAR_SECTOR)}`);
+});
+
+test("a dropped folder becomes a CD with its folders", async ({ page }, info) => {
+  mkdirSync(info.outputPath("letters/old"), { recursive: true });
+  onDisk(info, "letters/new.txt", Buffer.from("new"));
+  onDisk(info, "letters/old/first.txt", Buffer.from("first"));
+  await page.goto("/");
+  await dropFromDisk(page, [info.outputPath("letters")]);
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("2 files");
+  await expect(page.getByText("letters/new.txt")).toBeVisible();
+  await expect(page.getByText("letters/old/first.txt")).toBeVisible();
 });
 
 /** The dialog to choose files, answered with one in the browser's own storage; the rest of it is real. */
