@@ -132,6 +132,7 @@ test("a network that the image asks for is off until it is allowed, and then sta
   await pick(page, { "net.qcow2": await applianceImage({ "machine.network": "fetch" }) });
   await waitForSerial(page, BANNER);
   await expect(page.getByText("net wants to use the web, through this page.")).toBeVisible();
+  expect(await violations(page)).toEqual([]);
   expect(await network(page)).toEqual({ kind: "off" });
   await page.reload();
   await waitForSerial(page, BANNER);
