@@ -3,6 +3,7 @@ import axe from "axe-core";
 
 /** What axe finds wrong with the page as it is, a line each. */
 export async function violations(page: Page): Promise<string[]> {
+  // Not a script element: the page's policy would not run it.
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() =>
     (window as unknown as { axe: typeof axe }).axe.run(document, {

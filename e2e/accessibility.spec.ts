@@ -1,21 +1,10 @@
 import type { Page } from "@playwright/test";
-import axe from "axe-core";
+import { violations } from "./accessibility-check.ts";
 import { expect, openLink, pick, test, waitForSerial, waitForState } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
 import { fromMenu, openPanel } from "./panel-steps.ts";
 
 const BANNER = "tiny guest ready";
-
-async function violations(page: Page): Promise<string[]> {
-  // Not a script element: the page's policy would not run it.
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-}
 
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {

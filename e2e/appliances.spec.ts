@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import axe from "axe-core";
+import { violations } from "./accessibility-check.ts";
 import { applianceImage, SMALL_PNG } from "./appliance-images.ts";
 import { expect, machines, test, waitForSerial } from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
@@ -37,16 +37,6 @@ async function offer(page: Page, images: ImageServer, files: Record<string, Buff
 
 function cards(page: Page) {
   return page.getByRole("region", { name: "Appliances" }).getByRole("listitem");
-}
-
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
 }
 
 test("an image says what it is in the gallery and on its page, and starts from there", async ({

@@ -185,6 +185,8 @@ test("the settings are read without a fault, in a narrow window too", async ({ p
   await openSettings(page);
   await expect(page.getByRole("heading", { name: "Settings", exact: true })).toBeFocused();
   expect(await violations(page)).toEqual([]);
+  await page.emulateMedia({ colorScheme: "dark" });
+  expect(await violations(page)).toEqual([]);
   await page.setViewportSize({ width: 320, height: 640 });
   await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth)).toBe(320);
   expect(await violations(page)).toEqual([]);

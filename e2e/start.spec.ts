@@ -1,6 +1,6 @@
 import type { Page } from "@playwright/test";
-import axe from "axe-core";
 import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
+import { violations } from "./accessibility-check.ts";
 import { applianceImage, SMALL_PNG } from "./appliance-images.ts";
 import {
   ask,
@@ -27,16 +27,6 @@ const NOTES = {
   "appliance.license-title": "Notes Licence",
   "machine.memory": "32",
 };
-
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
-}
 
 function button(page: Page, name: string) {
   return page.getByRole("button", { name, exact: true });
