@@ -137,6 +137,8 @@ describe("disk requests", () => {
       cacheHits: before.cacheHits + 2,
       flushes: 1,
       dirtyBytes: 512,
+      networkBytesIn: 0,
+      networkBytesOut: 0,
     });
   });
 });
