@@ -39,7 +39,7 @@ export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
     <div className={cards.place}>
       <Question
         title={titleOf(files)}
-        explanation={explain(choices[0], session)}
+        explanation={explain(choices[0], files.length, session)}
         choices={choices}
         onChoose={choose}
         onCancel={answered}
@@ -99,12 +99,13 @@ const LABELS: Record<FilesChoice, string> = {
 };
 
 /** What the first choice does. */
-function explain(choice: FilesChoice | undefined, { name, media }: MachineSession): string {
+function explain(choice: FilesChoice | undefined, count: number, { name, media }: MachineSession): string {
   if (choice === "machine") return `${name} is on. Another machine takes its place in this tab.`;
   const drive = choice === "floppy" ? "floppy" : "cdrom";
   const there = media[drive] ? ` It takes the place of ${media[drive].name}.` : "";
   if (choice === "floppy") return `${name} finds it in its floppy drive.${there}`;
-  return `${name} finds ${choice === "cdrom" ? "it in its CD drive" : "them on a CD in its drive"}.${there}`;
+  if (choice === "cdrom") return `${name} finds it in its CD drive.${there}`;
+  return `${name} finds ${count === 1 ? "it" : "them"} on a CD in its drive.${there}`;
 }
 
 function titleOf(files: readonly File[]): string {

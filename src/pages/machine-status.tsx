@@ -71,7 +71,7 @@ export function MachineStatus({ session, state, keys, onNetwork }: MachineStatus
           <Button look="quiet" onPress={onNetwork}>
             {problem !== undefined && <TriangleAlert size={15} aria-hidden="true" />}
             {short}
-            {more && <span className={styles.hint}>{more}</span>}
+            {more && <span className={styles.hint}>{` ${more}`}</span>}
           </Button>
         </Tip>
         <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>

@@ -68,9 +68,12 @@ export function MachineView({ session }: { session: MachineSession }) {
       if (session.state !== "error" && error.code !== "CANCELLED") setFailure(error.message);
     });
   };
+  const lastPart = () => (lastKeys.current === "terminal" ? terminal : screen).current;
+  const focusGuest = () => lastPart()?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
   const show = (next: string | undefined) => {
     // Beside a panel there may be room for one of the two: the one that was in use.
     if (next) setView(lastKeys.current);
+    else if (panel === GREETING) focusGuest();
     else if (panel) (panelButtons.current.get(panel) ?? panelButtons.current.get("menu"))?.focus();
     setPanel(next);
   };
@@ -90,10 +93,9 @@ export function MachineView({ session }: { session: MachineSession }) {
         panelButton={panelButton}
         run={run}
         onFullScreen={async () => {
-          const part = lastKeys.current === "terminal" ? terminal : screen;
-          await part.current?.requestFullscreen();
+          await lastPart()?.requestFullscreen();
           // Keys are the guest's there: no button is in sight.
-          part.current?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
+          focusGuest();
         }}
       />
       <div className={styles.body}>
