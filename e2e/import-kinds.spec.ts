@@ -178,6 +178,19 @@ for (const [what, words, make] of REFUSED) {
   });
 }
 
+test("a machine that is on does not make way for an image that none can be made of", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "own.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await button(page, "All machines").click();
+  const damaged = await guestImage();
+  damaged.fill(0xff, 24, 48);
+  await pick(page, { "damaged.qcow2": damaged });
+  await expect(page.getByRole("heading", { name: "Could not start damaged.qcow2" })).toBeVisible();
+  expect(await ask(page, "Ehere\n")).toContain("here");
+  expect(await machines(page)).toHaveLength(1);
+});
+
 test("the address of an image, pasted or typed, leads to what it says of itself", async ({
   page,
   images,

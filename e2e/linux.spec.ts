@@ -46,7 +46,9 @@ test("Linux boots from the gallery, takes typing on terminal and screen, and kee
   expect(await machines(page)).toMatchObject([{ name: "Linux", base: { name: "linux.qcow2" } }]);
 
   await page.evaluate(() => window.byre.machine?.serial.send("poweroff\n"));
-  await expect(page.getByText("Linux is off. What it wrote is kept.")).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText("Linux is off. What it had written to its disk is kept.")).toBeVisible({
+    timeout: 60_000,
+  });
 });
 
 /** How many pixels are lit in each row of the screen that has this text. */

@@ -80,7 +80,7 @@ test("a machine can be paused, reset, switched off and started again", async ({ 
   await page.getByRole("button", { name: "Reset" }).click();
   await waitForSerial(page, BANNER, { times: 2 });
   await page.getByRole("button", { name: "Power off" }).click();
-  await expect(page.getByText("guest is off. What it wrote is kept.")).toBeVisible();
+  await expect(page.getByText("guest is off. What it had written to its disk is kept.")).toBeVisible();
   await page.getByRole("button", { name: "Start again" }).click();
   await waitForSerial(page, BANNER, { times: 3 });
   expect(await ask(page, "Ehello\n")).toContain("hello");

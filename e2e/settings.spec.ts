@@ -175,7 +175,7 @@ test("an address that is no relay's is not taken", async ({ page, images }) => {
   await panel.getByRole("radio", { name: /^A relay/ }).check();
   await panel.getByLabel("Address of the relay").fill("https://example.org/");
   await panel.getByRole("button", { name: "Connect" }).click();
-  await expect(panel.getByText("This is no relay's address.")).toBeVisible();
+  await expect(panel.getByText("This is not the address of a relay.")).toBeVisible();
   expect(await network(page)).toEqual({ kind: "off" });
   expect(await violations(page)).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import {
   type BlockFile,
+  ByreError,
   createBlobFile,
   createIso,
   type ImportingFile,
@@ -10,10 +11,10 @@ import {
 import { blockStore, deleteFiles } from "../library/block-store.ts";
 import { pathOf, rememberSource } from "../library/import-sources.ts";
 import { newId, type PinnedFile } from "../library/machine-record.ts";
-import { type RemoteOptions, suppliedChain } from "./base-chain.ts";
+import { type RemoteOptions, type SuppliedFile, suppliedChain } from "./base-chain.ts";
 import { cancelled } from "./emulator-files.ts";
 import { plainName } from "./file-names.ts";
-import type { SortedFiles } from "./sort-files.ts";
+import { type SortedFiles, sortFiles } from "./sort-files.ts";
 
 /** Files of the person's, pinned for a machine. Images are not copied yet: that begins once the machine runs. */
 export interface ImportedFiles {
@@ -111,18 +112,38 @@ export async function forgetImported({ chain, cdrom, floppy }: ImportedFiles): P
   await deleteFiles(pins.flatMap((pin) => (pin?.source.kind === "import" ? [pin.source.fileId] : [])));
 }
 
+/**
+ * Finds out whether a machine can be made of files; copies and keeps nothing.
+ *
+ * @throws ByreError what is wrong with them, as `importFiles`; INVALID_ARGUMENT where none of them is to be run.
+ */
+export async function checkFiles(files: readonly File[]): Promise<SortedFiles> {
+  const sorted = await sortFiles(files);
+  const { disk, behindDisk, cdrom, floppy, plain } = sorted;
+  if (disk) await usedChain(disk, behindDisk);
+  else if (!cdrom && !floppy) throw nothingToRun(plain);
+  return sorted;
+}
+
 async function pinChain(disk: File, behind: readonly File[]): Promise<PinnedFile[]> {
+  const used = await usedChain(disk, behind);
+  if (!used) return [{ ...(await pinFile(disk)), format: "raw" }];
+  const pins: PinnedFile[] = [];
+  for (const { file, snapshot } of used) pins.push({ ...(await pinFile(file)), snapshot });
+  return pins;
+}
+
+/** The files that the driver opened to understand an image, from the top down; nothing for a raw disk. */
+async function usedChain(disk: File, behind: readonly File[]): Promise<readonly SuppliedFile[] | undefined> {
   const isRaw = !QCOW2_NAME.test(disk.name) && (await probeImage(createBlobFile(disk))) !== "qcow2";
-  if (isRaw) return [{ ...(await pinFile(disk)), format: "raw" }];
+  if (isRaw) return undefined;
   const chain = suppliedChain(disk, behind);
   const device = await openQcow2(await chain.openBase(), {
     writable: false,
     resolveBacking: chain.resolveBehind,
   });
   await device.close();
-  const pins: PinnedFile[] = [];
-  for (const { file, snapshot } of chain.used) pins.push({ ...(await pinFile(file)), snapshot });
-  return pins;
+  return chain.used;
 }
 
 async function pinFile(file: File): Promise<PinnedFile> {
@@ -133,4 +154,12 @@ async function pinFile(file: File): Promise<PinnedFile> {
     source: { kind: "import", fileId, lastModifiedMs: file.lastModified },
     identity: { sizeBytes: file.size },
   };
+}
+
+function nothingToRun([file]: readonly File[]): ByreError {
+  return new ByreError(
+    "INVALID_ARGUMENT",
+    `${file?.name} is not an image that a machine could be made of. Drop it while a machine runs to give it to that one.`,
+    { file: file?.name },
+  );
 }

@@ -13,7 +13,7 @@ import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import type { BaseStart, StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
-import { forgetImported, importDisc, importFiles } from "./import-files.ts";
+import { checkFiles, forgetImported, importDisc, importFiles } from "./import-files.ts";
 import {
   type MachineDisk,
   type MadeDisk,
@@ -26,7 +26,6 @@ import {
 import type { LinkDrives } from "./machine-link.ts";
 import { lockMachine, type MachineLock } from "./machine-lock.ts";
 import { deleteMade, makeDrives, type OpenDrives, openDrives } from "./record-drives.ts";
-import { sortFiles } from "./sort-files.ts";
 
 /** A disk that a machine can be started on. */
 export interface OpenedDisk {
@@ -101,8 +100,7 @@ export async function makeFromFiles(
   options: RemoteOptions,
   wish: StartWish,
 ): Promise<OpenedDisk> {
-  const sorted = await sortFiles(files);
-  if (!sorted.disk && !sorted.cdrom && !sorted.floppy) throw nothingToRun(sorted.plain);
+  const sorted = await checkFiles(files);
   const imported = await importFiles(sorted, options);
   const { chain, cdrom, floppy } = imported;
   try {
@@ -282,12 +280,4 @@ export async function makeThrowAway(
 
 function wishesOf({ configuration, display, network: offeredNetwork }: BaseStart): ApplianceWishes {
   return { configuration, display, offeredNetwork };
-}
-
-function nothingToRun([file]: readonly File[]): ByreError {
-  return new ByreError(
-    "INVALID_ARGUMENT",
-    `${file?.name} is not an image that a machine could be made of. Drop it while a machine runs to give it to that one.`,
-    { file: file?.name },
-  );
 }

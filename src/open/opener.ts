@@ -135,6 +135,8 @@ function createOpener(): Opener {
     let answered = request;
     try {
       if (here) {
+        // The machine that is on does not make way for files that none can be made of.
+        if (request.kind === "files") await (await import("./import-files.ts")).checkFiles(request.files);
         const accepted = here.session.state === "stopped" || options.unattended;
         if (!accepted) await ask(request, here.session, abort);
         if (!signal.aborted) become(opening);

@@ -38,7 +38,8 @@ export function MachineProblem({ session, state, run }: MachineProblemProps) {
         }
       >
         <p>
-          {session.name} is off. {session.id ? "What it wrote is kept." : "It is gone when you leave."}
+          {session.name} is off.{" "}
+          {session.id ? "What it had written to its disk is kept." : "It is gone when you leave."}
         </p>
       </Notice>
     );

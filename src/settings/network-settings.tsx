@@ -120,7 +120,7 @@ function RelayForm({ address, onConnect }: RelayFormProps) {
         hint="Begins with wss:// or wisps://; on your own computer with ws:// or wisp://."
         onChange={setText}
       />
-      {wrong && <Notice tone="caution">This is no relay's address.</Notice>}
+      {wrong && <Notice tone="caution">This is not the address of a relay.</Notice>}
       <Button type="submit" isDisabled={text.trim() === ""}>
         Connect
       </Button>
