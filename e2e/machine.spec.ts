@@ -81,8 +81,11 @@ test("a machine can be paused, reset, switched off and started again", async ({ 
   await waitForSerial(page, BANNER, { times: 2 });
   await page.getByRole("button", { name: "Power off" }).click();
   await expect(page.getByText("guest is off. What it had written to its disk is kept.")).toBeVisible();
-  await page.getByRole("button", { name: "Start again" }).click();
+  // With the keyboard alone: what was pressed is gone each time.
+  await expect(page.getByRole("button", { name: "Start again" })).toBeFocused();
+  await page.keyboard.press("Enter");
   await waitForSerial(page, BANNER, { times: 3 });
+  await expect(page.getByRole("application")).toBeFocused();
   expect(await ask(page, "Ehello\n")).toContain("hello");
 });
 

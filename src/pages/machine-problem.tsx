@@ -1,7 +1,8 @@
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
+import { isFocusLost } from "./focus-lost.ts";
 import { rescueOverlay } from "./machine-actions.ts";
 
 export interface MachineProblemProps {
@@ -13,12 +14,17 @@ export interface MachineProblemProps {
 /** What keeps the machine from running, and the ways on: after an error, or after a power-off. */
 export function MachineProblem({ session, state, run }: MachineProblemProps) {
   const [busy, setBusy] = useState(false);
+  const wayOnButton = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The button that switched it off cannot be pressed any more.
+    if (state === "stopped" && isFocusLost()) wayOnButton.current?.focus();
+  }, [state]);
   if (state === "stopped" && session.suspended) {
     return (
       <Notice
         tone="neutral"
         actions={
-          <Button look="primary" onPress={() => run(() => session.resume())}>
+          <Button look="primary" ref={wayOnButton} onPress={() => run(() => session.resume())}>
             Resume
           </Button>
         }
@@ -32,7 +38,7 @@ export function MachineProblem({ session, state, run }: MachineProblemProps) {
       <Notice
         tone="neutral"
         actions={
-          <Button look="primary" onPress={() => run(() => session.reset())}>
+          <Button look="primary" ref={wayOnButton} onPress={() => run(() => session.reset())}>
             Start again
           </Button>
         }

@@ -5,6 +5,7 @@ import { ScreenTools } from "../machine-tools/screen-tools.tsx";
 import { usePreference } from "../machine-tools/use-preference.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
+import { isFocusLost } from "./focus-lost.ts";
 import { GuestScreen } from "./guest-screen.tsx";
 import { ImportProgress } from "./import-progress.tsx";
 import { MachineNotices } from "./machine-notices.tsx";
@@ -70,6 +71,13 @@ export function MachineView({ session }: { session: MachineSession }) {
   };
   const lastPart = () => (lastKeys.current === "terminal" ? terminal : screen).current;
   const focusGuest = () => lastPart()?.querySelector<HTMLElement>("[role=application], textarea")?.focus();
+  const wasState = useRef(state);
+  useEffect(() => {
+    const was = wasState.current;
+    wasState.current = state;
+    // The button that started it again is gone.
+    if (was === "stopped" && state !== "stopped" && isFocusLost()) focusGuest();
+  });
   const show = (next: string | undefined) => {
     // Beside a panel there may be room for one of the two: the one that was in use.
     if (next) setView(lastKeys.current);
