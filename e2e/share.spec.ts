@@ -101,6 +101,7 @@ test("a machine in this browser alone becomes a link that starts it elsewhere, a
   });
   await check(again, images.url("mine.qcow2"));
   await expect(again).toContainText("another than the one that was exported");
+  await expect(again.getByLabel("Link", { exact: true })).toBeHidden();
 });
 
 test("a machine made of a link is shared as it came, with its drives; as it is now, with a file", async ({

@@ -3,7 +3,7 @@ import { type ImagePrint, PRINT_BYTES, printOf } from "./image-print.ts";
 
 /** One thing that a server does, as a person is told. */
 export interface HostFinding {
-  /** `good`; `poor`: machines start, with a drawback; `bad`: none starts. */
+  /** `good`; `poor`: machines start, with a drawback; `bad`: none starts, or another one. */
   readonly level: "good" | "poor" | "bad";
   readonly what: string;
   /** How to mend it. */
@@ -12,7 +12,7 @@ export interface HostFinding {
 
 export interface HostCheck {
   readonly findings: readonly HostFinding[];
-  /** Whether a link to it would start a machine. */
+  /** Whether a link to it would start the machine. */
   readonly works: boolean;
 }
 
@@ -221,7 +221,7 @@ async function checkSame(
   find: Find,
 ): Promise<void> {
   const another =
-    "Upload the file that was exported last, or export it again. A machine could start, but it may not be the one you mean.";
+    "Upload the file that was exported last. To share the one that is there, open its address in Byre and share that machine.";
   if (sizeBytes !== undefined && sizeBytes < expected.sizeBytes)
     find(
       "bad",
@@ -232,7 +232,7 @@ async function checkSame(
     (sizeBytes !== undefined && sizeBytes !== expected.sizeBytes) ||
     (await printOf(beginning)) !== expected.beginning
   )
-    find("poor", "The file there is another than the one that was exported.", another);
+    find("bad", "The file there is another than the one that was exported.", another);
   else find("good", "It is the file that was exported.");
 }
 

@@ -26,7 +26,7 @@ export function HostFindings({ check: { findings, works } }: { check: HostCheck 
           );
         })}
       </ul>
-      {!works && <p>There is no link yet: a machine would not start from there.</p>}
+      {!works && <p>There is no link yet: it would not start this machine.</p>}
     </>
   );
 }
