@@ -298,6 +298,27 @@ test("lights tell when the disk is read and written; the network says where it l
   await expect(page.getByRole("complementary", { name: "Settings" })).toBeVisible();
 });
 
+test("what the status line says moves no button of it from under a mouse", async ({ page, images }) => {
+  await openGuest(page, images);
+  const network = button(page, "Network off");
+  for (const width of [320, 768, 1024, 1440]) {
+    await page.setViewportSize({ width, height: 700 });
+    if (width < 600) await page.getByRole("radio", { name: "Terminal" }).click();
+    const terminal = page.getByRole("textbox", { name: /^Serial terminal/ });
+    await terminal.focus();
+    await expect(page.getByText("Keys: terminal")).toBeVisible();
+    const before = await network.boundingBox();
+    await terminal.blur();
+    await expect(page.getByText("Keys: terminal")).toBeHidden();
+    expect(await network.boundingBox()).toEqual(before);
+    // The terminal loses the keys when the button is pressed down, and the button is still there for the rest.
+    await terminal.focus();
+    await network.click();
+    await expect(page.getByRole("complementary", { name: "Settings" })).toBeVisible();
+    await button(page, "Close settings").click();
+  }
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });

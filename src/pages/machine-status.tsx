@@ -45,38 +45,43 @@ export function MachineStatus({ session, state, keys, onNetwork }: MachineStatus
   return (
     <footer className={styles.footer}>
       <p className={styles.line}>
-        <span className={styles.state} data-state={state} role="status">
-          {STATE_WORDS[state]}
-        </span>
-        <span className={styles.keys} data-active={keys !== undefined}>
-          <Keyboard size={15} aria-hidden="true" />
-          {keys === undefined ? "Keys: this page" : `Keys: ${keys}`}
-          {keys !== undefined && <span className={styles.hint}>Ctrl-Alt-G leaves</span>}
-        </span>
-        {pointer.listening && !pointer.absolute && (
-          <span className={styles.mouse}>
-            {pointer.locked ? "Mouse: machine. Esc leaves" : "Mouse: click the screen"}
+        <span className={styles.words}>
+          <span className={styles.state} data-state={state} role="status">
+            {STATE_WORDS[state]}
           </span>
-        )}
-        <span>
-          {session.activity ? savingWords(session.activity) : storedWords(session, stats.dirtyBytes)}
-        </span>
-        {totalBytes > 0 && (
-          <span className={styles.fetched}>
-            {formatBytes(Math.min(httpBytes, totalBytes))} of {formatBytes(totalBytes)} fetched
+          <span className={styles.keys} data-active={keys !== undefined}>
+            <Keyboard size={15} aria-hidden="true" />
+            {keys === undefined ? "Keys: this page" : `Keys: ${keys}`}
+            {keys !== undefined && <span className={styles.hint}>Ctrl-Alt-G leaves</span>}
           </span>
-        )}
-        <ActivityLights session={session} hasNetwork={network.choice.kind !== "off"} />
-        <Tip text={problem ?? ""} isDisabled={problem === undefined}>
-          <Button look="quiet" onPress={onNetwork}>
-            {problem !== undefined && <TriangleAlert size={15} aria-hidden="true" />}
-            {short}
-            {more && <span className={styles.hint}>{` ${more}`}</span>}
+          {pointer.listening && !pointer.absolute && (
+            <span className={styles.mouse}>
+              {pointer.locked ? "Mouse: machine. Esc leaves" : "Mouse: click the screen"}
+            </span>
+          )}
+          <span>
+            {session.activity ? savingWords(session.activity) : storedWords(session, stats.dirtyBytes)}
+          </span>
+          {totalBytes > 0 && (
+            <span className={styles.fetched}>
+              {formatBytes(Math.min(httpBytes, totalBytes))} of {formatBytes(totalBytes)} fetched
+            </span>
+          )}
+        </span>
+        {/* At the end, where nothing that is said moves a button that is about to be pressed. */}
+        <span className={styles.tools}>
+          <ActivityLights session={session} hasNetwork={network.choice.kind !== "off"} />
+          <Tip text={problem ?? ""} isDisabled={problem === undefined}>
+            <Button look="quiet" onPress={onNetwork}>
+              {problem !== undefined && <TriangleAlert size={15} aria-hidden="true" />}
+              {short}
+              {more && <span className={styles.hint}>{` ${more}`}</span>}
+            </Button>
+          </Tip>
+          <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>
+            Statistics
           </Button>
-        </Tip>
-        <Button look="quiet" aria-expanded={open} aria-controls="statistics" onPress={() => setOpen(!open)}>
-          Statistics
-        </Button>
+        </span>
       </p>
       <dl id="statistics" className={styles.figures} hidden={!open}>
         <Figure name="Memory" value={`${session.memoryMiB} MiB`} />

@@ -12,6 +12,10 @@ export interface NetworkSettingsProps {
   onChange: (network: NetworkChoice) => Promise<void>;
 }
 
+interface Picked {
+  readonly kind: NetworkChoice["kind"];
+}
+
 /** Longest address of a relay. */
 const MAX_ADDRESS_LENGTH = 512;
 
@@ -20,12 +24,14 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
   const id = useId();
   const { next, offeredNetwork } = session.settings;
   const { network } = next;
-  const [picksRelay, setPicksRelay] = useState(false);
-  const shown = picksRelay ? "relay" : network.kind;
+  /** What was picked, until the machine has it; of a relay, until there is an address. */
+  const [picked, setPicked] = useState<Picked>();
+  const shown = picked?.kind ?? network.kind;
   const offered = offeredNetwork && networkChoiceText(offeredNetwork) !== networkChoiceText(network);
   const choose = (choice: NetworkChoice) => {
-    setPicksRelay(false);
-    void onChange(choice);
+    const mine = { kind: choice.kind };
+    setPicked(mine);
+    void onChange(choice).finally(() => setPicked((latest) => (latest === mine ? undefined : latest)));
   };
 
   return (
@@ -49,7 +55,7 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
         words="A relay"
         hint="A server that passes on everything the machine sends and receives, and could read it."
         isChecked={shown === "relay"}
-        onChoose={() => setPicksRelay(true)}
+        onChoose={() => setPicked({ kind: "relay" })}
       />
       {shown === "relay" && (
         <RelayForm
