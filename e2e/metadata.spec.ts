@@ -6,7 +6,7 @@ import type { Page } from "@playwright/test";
 import { createMemoryFile, METADATA_MAGIC, openQcow2 } from "../disk/index.ts";
 import { violations } from "./accessibility-check.ts";
 import { applianceImage } from "./appliance-images.ts";
-import { expect, exportedDisk, machines, pick, test, waitForSerial } from "./byre-test.ts";
+import { ask, expect, exportedDisk, machines, pick, test, waitForSerial } from "./byre-test.ts";
 import type { ImageServer } from "./image-server.ts";
 import { guestImage } from "./images.ts";
 import { BANNER, fromMenu } from "./panel-steps.ts";
@@ -70,6 +70,31 @@ test("what the page's form writes is read by the command line, and lives through
   ])
     execFileSync("qemu-img", words);
   expect(byre("meta", "export", path)).toBe(said);
+});
+
+test("an author says from which snapshot it begins, and the file alone begins there", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "plain.qcow2": await applianceImage({}) });
+  await waitForSerial(page, BANNER);
+  await ask(page, "Ebefore\n");
+  await page.evaluate(() => window.byre.machine?.save("ready"));
+  await fromMenu(page, "About");
+  const panel = page.getByRole("complementary");
+  await panel.getByRole("button", { name: "Edit" }).click();
+  await panel.getByLabel("Name", { exact: true }).fill("Quick");
+  await panel.getByLabel("Where it begins for others").selectOption("ready");
+  await panel.getByRole("button", { name: "Save" }).click();
+  await expect(panel.getByRole("heading", { name: "Quick" })).toBeVisible();
+  const file = Buffer.from(await exportedDisk(page, { flatten: true }));
+
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.getByRole("button", { name: "All machines" }).click();
+  await pick(page, { "quick.qcow2": file });
+  await page.waitForFunction(() => window.byre.machine?.state === "running");
+  await expect(page.getByRole("heading", { name: "quick", level: 1 })).toBeAttached();
+  expect(await ask(page, "Ehere\n")).toContain("here");
+  // It goes on with what its terminal showed then.
+  expect(await page.evaluate(() => window.byre.machine?.serial.text())).toContain("before");
 });
 
 /** An image whose extension has these bytes. */

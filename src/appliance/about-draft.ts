@@ -17,6 +17,7 @@ export interface AboutField {
 
 export const ICON_KEY = "appliance.icon";
 export const MESSAGE_KEY = "appliance.message";
+export const START_KEY = "machine.snapshot";
 
 export const ABOUT_FIELDS: readonly AboutField[] = [
   { key: "appliance.name", label: "Name", thing: "the name", maxLength: 80 },

@@ -4,6 +4,7 @@ import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
+import { SelectField } from "../components/select-field.tsx";
 import { TextField } from "../components/text-field.tsx";
 import {
   ABOUT_FIELDS,
@@ -13,6 +14,7 @@ import {
   ICON_KEY,
   MESSAGE_KEY,
   problemWithField,
+  START_KEY,
   whatToShrink,
 } from "./about-draft.ts";
 import styles from "./about-form.module.css";
@@ -26,6 +28,8 @@ export interface AboutFormProps {
   metadata: Metadata;
   /** As `readImageMetadata` gives it. */
   roomBytes: number;
+  /** Names of the image's snapshots: whoever gets it can begin at one. */
+  snapshotNames: readonly string[];
   /** Writes it into the image. What it throws is shown, and nothing that was typed is lost. */
   onSave: (metadata: Metadata) => Promise<void>;
   onCancel: () => void;
@@ -35,7 +39,7 @@ export interface AboutFormProps {
 const MAX_TEXT_LENGTH = 256 * 1024;
 
 /** Changes what a machine's image says of itself: what whoever is given the file sees first. */
-export function AboutForm({ metadata, roomBytes, onSave, onCancel }: AboutFormProps) {
+export function AboutForm({ metadata, roomBytes, snapshotNames, onSave, onCancel }: AboutFormProps) {
   const [draft, setDraft] = useState<AboutDraft>(new Map());
   const [saving, setSaving] = useState(false);
   const [failure, setFailure] = useState<string>();
@@ -81,6 +85,12 @@ export function AboutForm({ metadata, roomBytes, onSave, onCancel }: AboutFormPr
           onChange={(value) => change(field.key, value)}
         />
       ))}
+      <StartField
+        value={textOf(START_KEY)}
+        snapshotNames={snapshotNames}
+        isDisabled={saving}
+        onChange={(value) => change(START_KEY, value)}
+      />
       {others.length > 0 && (
         <section className={styles.others} aria-label="Also in the image">
           <h3 className={styles.heading}>Also in the image</h3>
@@ -164,7 +174,36 @@ function Field({ field, value, isChanged, isDisabled, onChange }: FieldProps) {
   );
 }
 
-const SHOWN_KEYS = new Set([ICON_KEY, ...ABOUT_FIELDS.map(({ key }) => key)]);
+interface StartFieldProps {
+  /** What the image names; empty: nothing. */
+  value: string;
+  snapshotNames: readonly string[];
+  isDisabled: boolean;
+  onChange: (value: string) => void;
+}
+
+/** Where a machine that is made of the image begins. */
+function StartField({ value, snapshotNames, isDisabled, onChange }: StartFieldProps) {
+  const isMissing = value !== "" && !snapshotNames.includes(value);
+  if (snapshotNames.length === 0 && !isMissing) return null;
+  const options = [
+    { value: "", words: "With its disk, as a computer that is switched on" },
+    ...snapshotNames.map((name) => ({ value: name, words: `From the snapshot "${oneLine(name, 80)}"` })),
+    ...(isMissing ? [{ value, words: `From "${oneLine(value, 80)}", which is not here` }] : []),
+  ];
+  return (
+    <SelectField
+      label="Where it begins for others"
+      value={value}
+      options={options}
+      isDisabled={isDisabled}
+      hint="From a snapshot it begins there at once. Its file has to hold that snapshot."
+      onChange={onChange}
+    />
+  );
+}
+
+const SHOWN_KEYS = new Set([ICON_KEY, START_KEY, ...ABOUT_FIELDS.map(({ key }) => key)]);
 
 function isOther(key: string): boolean {
   return !SHOWN_KEYS.has(key);

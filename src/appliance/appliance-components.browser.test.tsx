@@ -160,8 +160,19 @@ describe("the form about a machine", () => {
     ["own.key", "kept"],
     ["boot.prefetch", "0-3"],
   ]);
-  const open = (onSave: (metadata: ReadonlyMap<string, string>) => Promise<void>) =>
-    show(<AboutForm metadata={METADATA} roomBytes={60_000} onSave={onSave} onCancel={() => {}} />);
+  const open = (
+    onSave: (metadata: ReadonlyMap<string, string>) => Promise<void>,
+    { metadata = METADATA, snapshotNames = [] as string[] } = {},
+  ) =>
+    show(
+      <AboutForm
+        metadata={metadata}
+        roomBytes={60_000}
+        snapshotNames={snapshotNames}
+        onSave={onSave}
+        onCancel={() => {}}
+      />,
+    );
 
   it("saves what was changed and keeps the rest", async () => {
     const onSave = vi.fn(async () => {});
@@ -182,6 +193,21 @@ describe("the form about a machine", () => {
         ]),
       ),
     );
+  });
+
+  it("offers the snapshots to begin from, and names one that is gone", async () => {
+    const onSave = vi.fn(async () => {});
+    open(onSave);
+    expect(page.getByLabelText("Where it begins").elements()).toEqual([]);
+    const metadata = new Map([["machine.snapshot", "gone"]]);
+    open(onSave, { metadata, snapshotNames: ["ready", "later"] });
+    const field = page.getByLabelText("Where it begins");
+    await expect.element(field).toHaveValue("gone");
+    await expect.element(page.getByText('From "gone", which is not here')).toBeInTheDocument();
+    expect(await violations()).toEqual([]);
+    await userEvent.selectOptions(field, "ready");
+    await userEvent.click(page.getByRole("button", { name: "Save" }));
+    await vi.waitFor(() => expect(onSave).toHaveBeenCalledWith(new Map([["machine.snapshot", "ready"]])));
   });
 
   it("says what to shrink, and saves nothing that does not fit", async () => {

@@ -10,6 +10,7 @@ import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import { Notice } from "../components/notice.tsx";
 import { SidePanel } from "../components/side-panel.tsx";
+import { AUTOSAVE_NAME } from "../open/autosave.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import styles from "./about-panel.module.css";
 import { useSession } from "./use-session.ts";
@@ -39,6 +40,7 @@ export function AboutPanel({ session, onClose }: { session: MachineSession; onCl
         <AboutForm
           metadata={said.metadata}
           roomBytes={said.roomBytes}
+          snapshotNames={snapshotNamesOf(session)}
           onSave={async (metadata) => {
             await session.setAbout(metadata);
             setEditing(false);
@@ -101,6 +103,12 @@ function About({
 function madeBy({ vendor, version }: ApplianceDescription): string | undefined {
   const parts = [version && `Version ${version}`, vendor && `by ${vendor}`].filter(Boolean);
   return parts.length > 0 ? parts.join(", ") : undefined;
+}
+
+/** Those that stay: an autosave is another one in a few minutes. */
+function snapshotNamesOf(session: MachineSession): string[] {
+  const names = new Set(session.snapshots().map(({ name }) => name));
+  return [...names].filter((name) => name !== "" && name !== AUTOSAVE_NAME);
 }
 
 function read(session: MachineSession): ImageMetadata | Error {
