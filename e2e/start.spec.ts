@@ -196,6 +196,29 @@ test("what a machine says of itself is edited while it runs, kept, and exported 
   await device.close();
 });
 
+test("a machine has its appliance's picture in the gallery, and another one once it is edited", async ({
+  page,
+  images,
+}) => {
+  await startByHand(page, images, { ...GREETED, "appliance.icon": SMALL_PNG });
+  const picture = page
+    .getByRole("region", { name: "Yours" })
+    .getByRole("listitem")
+    .locator("canvas:not([hidden])");
+  await button(page, "All machines").click();
+  await expect(picture).toHaveCount(1);
+  await page.getByRole("button", { name: /^Go to / }).click();
+  await fromMenu(page, "About");
+  const panel = page.getByRole("complementary");
+  await panel.getByRole("button", { name: "Edit" }).click();
+  await panel.getByRole("button", { name: "Remove it" }).click();
+  await panel.getByRole("button", { name: "Save" }).click();
+  await expect(panel.getByRole("button", { name: "Edit" })).toBeVisible();
+  await button(page, "All machines").click();
+  await expect(page.getByRole("region", { name: "Yours" }).getByRole("listitem")).toHaveCount(1);
+  await expect(picture).toHaveCount(0);
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });

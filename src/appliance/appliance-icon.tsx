@@ -7,7 +7,7 @@ export interface ApplianceIconProps {
   icon: IconData | undefined;
   /** Of the appliance; its first letter stands for a missing icon. */
   name: string;
-  size?: "small" | "large";
+  size?: "tiny" | "small" | "large";
 }
 
 /** Points on the canvas for each of the page: sharp on most screens. */

@@ -29,6 +29,12 @@ export function readIcon(value: string): IconData | undefined {
   return bytes && iconOf(bytes);
 }
 
+/** The icon of an image's description as it stands there; undefined where there is none that can be shown. */
+export function iconIn(metadata: ReadonlyMap<string, string>): string | undefined {
+  const value = metadata.get("appliance.icon");
+  return value !== undefined && readIcon(value) ? value : undefined;
+}
+
 /** As `readIcon`, for the bytes of a file. */
 export function iconOf(bytes: Uint8Array<ArrayBuffer>): IconData | undefined {
   if (bytes.length > MAX_ICON_BYTES || bytes.length < 16) return undefined;

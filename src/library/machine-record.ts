@@ -77,6 +77,8 @@ export interface ExportedFile {
 export interface MachineRecord {
   readonly id: string;
   readonly name: string;
+  /** Picture that its image has, as a `data:` URL; a stranger's text until `readIcon` has looked into it. */
+  readonly icon?: string | undefined;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly lastUsedAt: number;

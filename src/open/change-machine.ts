@@ -1,4 +1,5 @@
 import { ByreError, deleteIndexedDbFile } from "../../disk/index.ts";
+import { iconIn } from "../appliance/icon-data.ts";
 import { blockStore, deleteFiles, storedFiles, whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
@@ -45,6 +46,7 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
       const [base = pin, ...behindBase] = chain.pinned();
       await library.update(id, {
         overlayFileId: disk.overlay.fileId,
+        icon: iconIn(disk.start.metadata),
         base,
         behindBase,
         baseSnapshot: disk.start.snapshot,

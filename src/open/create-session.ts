@@ -1,5 +1,6 @@
 import { type BlockFile, type IndexedDbFile, type Metadata, toByreError } from "../../disk/index.ts";
 import type { Machine } from "../../emulator/index.ts";
+import { iconIn } from "../appliance/icon-data.ts";
 import { readImageMetadata, writeImageMetadata } from "../appliance/image-metadata.ts";
 import { library } from "../library/library.ts";
 import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine-record.ts";
@@ -169,6 +170,7 @@ export function createSession(parts: SessionParts): MachineSession {
         const before = saidBy(disk);
         await writeImageMetadata(disk.device, metadata);
         await settings.imageSays(before, metadata);
+        if (record) await library.update(record.id, { icon: iconIn(metadata) });
         changed();
       }),
     get settings() {

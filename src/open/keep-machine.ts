@@ -1,4 +1,5 @@
 import { ByreError, type IndexedDbFile } from "../../disk/index.ts";
+import { iconIn } from "../appliance/icon-data.ts";
 import { deleteFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import {
@@ -218,6 +219,7 @@ async function makeMachine(
     const record: MachineRecord = {
       id,
       name,
+      icon: iconIn(disk.start.metadata),
       createdAt: now,
       lastUsedAt: now,
       base,

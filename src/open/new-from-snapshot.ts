@@ -54,11 +54,12 @@ export async function machineFromSnapshot(
       }
       const drives = await copyDrives(parts.drives, snapshot, { signal: hooks.signal });
       // As they are by now: they change while the machine is on.
-      const settings = record && (await library.get(record.id))?.settings;
+      const latest = record && (await library.get(record.id));
       const now = Date.now();
       const made: MachineRecord = {
         id: newId(),
         name,
+        icon: latest?.icon,
         createdAt: now,
         lastUsedAt: now,
         // A floppy that it boots from is copied as it is now.
@@ -68,7 +69,7 @@ export async function machineFromSnapshot(
         ...(record?.bootsFrom && { bootsFrom: record.bootsFrom }),
         importPaused: record?.importPaused,
         ...wishes,
-        settings,
+        settings: latest?.settings,
         autosaveMinutes: record?.autosaveMinutes,
         baseSnapshot,
         drives,

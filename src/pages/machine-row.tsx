@@ -1,5 +1,7 @@
 import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useMemo, useState } from "react";
+import { ApplianceIcon } from "../appliance/appliance-icon.tsx";
+import { readIcon } from "../appliance/icon-data.ts";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
@@ -33,6 +35,7 @@ const STATE_WORDS = {
 
 export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
   const { id, name, base, lastUsedAt, suspended } = record;
+  const icon = useMemo(() => (record.icon === undefined ? undefined : readIcon(record.icon)), [record.icon]);
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
   const session = opener.session();
   const state = useSessionState(session?.id === id ? session : undefined);
@@ -51,6 +54,7 @@ export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
   return (
     <li className={styles.row}>
       <div className={styles.main}>
+        <ApplianceIcon icon={icon} name={name} size="tiny" />
         <div className={styles.text}>
           {mode.kind === "rename" ? (
             <NameField
