@@ -2,6 +2,7 @@ import { Download } from "lucide-react";
 import { type FormEvent, useEffect, useId, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
+import { Choice } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { ProgressBar } from "../components/progress-bar.tsx";
 import type { MachineRecord } from "../library/machine-record.ts";
@@ -92,40 +93,44 @@ export function ExportForm(props: ExportFormProps) {
     <form className={styles.form} onSubmit={submit}>
       <fieldset className={styles.choices} disabled={working}>
         <legend className="visually-hidden">What to export</legend>
-        <label className={styles.choice}>
-          <input type="radio" name={`${id}-what`} checked={whole} onChange={() => setWhole(true)} />
-          <span>
-            The whole disk
-            <small>One file that needs no other. Drop it on this page anywhere, or start it in QEMU.</small>
-          </span>
-        </label>
-        <label className={styles.choice}>
-          <input type="radio" name={`${id}-what`} checked={!whole} onChange={() => setWhole(false)} />
-          <span>
-            Only what was changed
-            <small>
+        <Choice
+          type="radio"
+          name={`${id}-what`}
+          words="The whole disk"
+          hint="One file that needs no other. Drop it on this page anywhere, or start it in QEMU."
+          isChecked={whole}
+          onChange={() => setWhole(true)}
+        />
+        <Choice
+          type="radio"
+          name={`${id}-what`}
+          words="Only what was changed"
+          hint={
+            <>
               A smaller file, called an overlay. It works only together with{" "}
               {baseName ?? "the file the machine was made from"}.
-            </small>
-          </span>
-        </label>
+            </>
+          }
+          isChecked={!whole}
+          onChange={() => setWhole(false)}
+        />
         {whole && (
-          <label className={styles.choice}>
-            <input type="checkbox" checked={packed} onChange={() => setPacked(!packed)} />
-            <span>
-              Make it small
-              <small>Packs the file. That takes longer.</small>
-            </span>
-          </label>
+          <Choice
+            type="checkbox"
+            words="Make it small"
+            hint="Packs the file. That takes longer."
+            isChecked={packed}
+            onChange={() => setPacked(!packed)}
+          />
         )}
         {hasSnapshots && (
-          <label className={styles.choice}>
-            <input type="checkbox" checked={snapshots} onChange={() => setSnapshots(!snapshots)} />
-            <span>
-              With its snapshots
-              <small>The moments of the machine that were saved, and can be restored.</small>
-            </span>
-          </label>
+          <Choice
+            type="checkbox"
+            words="With its snapshots"
+            hint="The moments of the machine that were saved, and can be restored."
+            isChecked={snapshots}
+            onChange={() => setSnapshots(!snapshots)}
+          />
         )}
       </fieldset>
       {isOn && <p className={styles.note}>The machine stands still until the file is written.</p>}

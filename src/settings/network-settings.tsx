@@ -1,6 +1,7 @@
 import { type FormEvent, useEffect, useId, useReducer, useState } from "react";
 import { type NetworkChoice, networkChoiceText, parseNetworkChoice } from "../../emulator/index.ts";
 import { Button } from "../components/button.tsx";
+import { Choice } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { TextField } from "../components/text-field.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
@@ -42,20 +43,28 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
           <p className={styles.address}>The appliance asks for {networkWords(offeredNetwork)}.</p>
         </Notice>
       )}
-      <Choice name={id} words="Off" isChecked={shown === "off"} onChoose={() => choose({ kind: "off" })} />
       <Choice
+        type="radio"
+        name={id}
+        words="Off"
+        isChecked={shown === "off"}
+        onChange={() => choose({ kind: "off" })}
+      />
+      <Choice
+        type="radio"
         name={id}
         words="The web, through this page"
         hint="Plain http:// addresses only, and only sites that let other pages read them."
         isChecked={shown === "fetch"}
-        onChoose={() => choose({ kind: "fetch" })}
+        onChange={() => choose({ kind: "fetch" })}
       />
       <Choice
+        type="radio"
         name={id}
         words="A relay"
         hint="A server that passes on everything the machine sends and receives, and could read it."
         isChecked={shown === "relay"}
-        onChoose={() => setPicked({ kind: "relay" })}
+        onChange={() => setPicked({ kind: "relay" })}
       />
       {shown === "relay" && (
         <RelayForm
@@ -67,26 +76,6 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
       )}
       <ConnectionState session={session} />
     </fieldset>
-  );
-}
-
-interface ChoiceProps {
-  name: string;
-  words: string;
-  hint?: string;
-  isChecked: boolean;
-  onChoose: () => void;
-}
-
-function Choice({ name, words, hint, isChecked, onChoose }: ChoiceProps) {
-  return (
-    <label className={styles.choice}>
-      <input type="radio" name={name} checked={isChecked} onChange={onChoose} />
-      <span>
-        {words}
-        {hint && <small>{hint}</small>}
-      </span>
-    </label>
   );
 }
 

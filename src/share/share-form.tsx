@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { toByreError } from "../../disk/index.ts";
+import { Choice } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { SelectField } from "../components/select-field.tsx";
 import { TextField } from "../components/text-field.tsx";
@@ -72,17 +73,13 @@ export function ShareForm({ image, name, states = [], startFrom = "" }: ShareFor
               onChange={(network) => change({ network })}
             />
           )}
-          <label className={styles.choice}>
-            <input
-              type="checkbox"
-              checked={choice.ephemeral}
-              onChange={() => change({ ephemeral: !choice.ephemeral })}
-            />
-            <span>
-              Keep nothing
-              <small>What is written to the machine is gone when it is closed.</small>
-            </span>
-          </label>
+          <Choice
+            type="checkbox"
+            words="Keep nothing"
+            hint="What is written to the machine is gone when it is closed."
+            isChecked={choice.ephemeral}
+            onChange={() => change({ ephemeral: !choice.ephemeral })}
+          />
         </div>
       </details>
       {isOnlyHere(document.baseURI) && (

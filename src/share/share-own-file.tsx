@@ -2,6 +2,7 @@ import { Download, SearchCheck } from "lucide-react";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { toByreError } from "../../disk/index.ts";
 import { Button } from "../components/button.tsx";
+import { Choice } from "../components/choice.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
 import { TextField } from "../components/text-field.tsx";
@@ -88,21 +89,21 @@ function MakeFile({ session, state, file, onMade }: MakeFileProps) {
   };
   return (
     <div className={styles.form}>
-      <label className={styles.choice}>
-        <input type="checkbox" checked={packed} onChange={() => setPacked(!packed)} />
-        <span>
-          Make it small
-          <small>Packs the file. That takes longer.</small>
-        </span>
-      </label>
+      <Choice
+        type="checkbox"
+        words="Make it small"
+        hint="Packs the file. That takes longer."
+        isChecked={packed}
+        onChange={() => setPacked(!packed)}
+      />
       {hasSnapshots ? (
-        <label className={styles.choice}>
-          <input type="checkbox" checked={snapshots} onChange={() => setSnapshots(!snapshots)} />
-          <span>
-            With its snapshots
-            <small>A link can start the machine from one of them.</small>
-          </span>
-        </label>
+        <Choice
+          type="checkbox"
+          words="With its snapshots"
+          hint="A link can start the machine from one of them."
+          isChecked={snapshots}
+          onChange={() => setSnapshots(!snapshots)}
+        />
       ) : (
         <p className={styles.note}>
           For others to begin where the machine is now, save a snapshot first. Else it boots.

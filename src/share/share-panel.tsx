@@ -1,5 +1,6 @@
 import { useEffect, useId, useRef, useState } from "react";
 import { toByreError } from "../../disk/index.ts";
+import { Choice } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { SidePanel } from "../components/side-panel.tsx";
 import type { MachinePanelProps } from "../pages/machine-panels.tsx";
@@ -33,20 +34,22 @@ export function SharePanel({ session, state, onClose }: MachinePanelProps) {
       {source?.found && (
         <fieldset className={styles.choices}>
           <legend className={styles.legend}>What others get</legend>
-          <label className={styles.choice}>
-            <input type="radio" name={id} checked={!asItIs} onChange={() => setAsItIs(false)} />
-            <span>
-              The machine as it came
-              <small>The image it was made of. What was done here stays here.</small>
-            </span>
-          </label>
-          <label className={styles.choice}>
-            <input type="radio" name={id} checked={asItIs} onChange={() => setAsItIs(true)} />
-            <span>
-              The machine as it is now
-              <small>You put a file of it on a web server.</small>
-            </span>
-          </label>
+          <Choice
+            type="radio"
+            name={id}
+            words="The machine as it came"
+            hint="The image it was made of. What was done here stays here."
+            isChecked={!asItIs}
+            onChange={() => setAsItIs(false)}
+          />
+          <Choice
+            type="radio"
+            name={id}
+            words="The machine as it is now"
+            hint="You put a file of it on a web server."
+            isChecked={asItIs}
+            onChange={() => setAsItIs(true)}
+          />
         </fieldset>
       )}
       {source && !source.found && (
