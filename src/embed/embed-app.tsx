@@ -1,5 +1,4 @@
 import { useEffect, useRef, useSyncExternalStore } from "react";
-import { LicenceQuestion } from "../appliance/licence-question.tsx";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import { Notice } from "../components/notice.tsx";
@@ -10,7 +9,7 @@ import { opener } from "../open/opener.ts";
 import type { Progress } from "../open/progress.ts";
 import { useOpenState } from "../open/use-opener.ts";
 import { PageFrame } from "../pages/page-frame.tsx";
-import { StrangerQuestion } from "../pages/stranger-question.tsx";
+import { StartQuestion } from "../pages/start-question.tsx";
 import { useKeyRelease } from "../pages/use-key-release.ts";
 import styles from "./embed-app.module.css";
 import { EmbedView } from "./embed-view.tsx";
@@ -42,31 +41,8 @@ function Shown({ image }: { image: ImageLink }) {
   switch (state.phase) {
     case "opening":
       return <Opening progress={state.progress} onCancel={state.cancel} />;
-    case "asking-start": {
-      const { question, goOn, cancel } = state;
-      const { name, description, licence, stranger } = question;
-      if (stranger)
-        return (
-          <StrangerQuestion
-            question={question}
-            stranger={stranger}
-            onStart={() => goOn()}
-            onCancel={cancel}
-            cancelLabel="Not now"
-          />
-        );
-      return (
-        licence && (
-          <LicenceQuestion
-            name={name}
-            icon={description.icon}
-            licence={licence}
-            onAccept={() => goOn()}
-            onDecline={cancel}
-          />
-        )
-      );
-    }
+    case "asking-start":
+      return <StartQuestion asked={state} onDecline={state.cancel} declineLabel="Not now" />;
     case "failed":
       return <Failed request={state.request} code={state.error.code} message={state.error.message} />;
     case "open":

@@ -1,5 +1,4 @@
 import { useEffect } from "react";
-import { LicenceQuestion } from "../appliance/licence-question.tsx";
 import { goTo } from "../components/page-location.ts";
 import { openAddress, requestOf } from "../open/open-address.ts";
 import { opener } from "../open/opener.ts";
@@ -10,7 +9,7 @@ import { OpenFailed } from "./open-failed.tsx";
 import { OpenProgress } from "./open-progress.tsx";
 import { OpenQuestion } from "./open-question.tsx";
 import { ResumeQuestion } from "./resume-question.tsx";
-import { StrangerQuestion } from "./stranger-question.tsx";
+import { StartQuestion } from "./start-question.tsx";
 
 /**
  * Whatever the address asks for, on its way to a running machine, or what stands in the way.
@@ -58,32 +57,12 @@ export function MachinePage({ location }: { location: string }) {
         />
       );
     case "asking-start": {
-      const { question, goOn, cancel } = state;
+      const { cancel } = state;
       const decline = () => {
         cancel();
         goTo("/");
       };
-      const { name, description, licence, stranger } = question;
-      if (stranger)
-        return (
-          <StrangerQuestion
-            question={question}
-            stranger={stranger}
-            onStart={() => goOn()}
-            onCancel={decline}
-          />
-        );
-      return (
-        licence && (
-          <LicenceQuestion
-            name={name}
-            icon={description.icon}
-            licence={licence}
-            onAccept={() => goOn()}
-            onDecline={decline}
-          />
-        )
-      );
+      return <StartQuestion asked={state} onDecline={decline} />;
     }
     case "failed":
       return <OpenFailed request={state.request} error={state.error} />;
