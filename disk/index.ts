@@ -24,6 +24,7 @@ export {
 } from "./files/importing-file.ts";
 export {
   deleteIndexedDbFile,
+  deleteUnfinishedImport,
   type IndexedDbFileSize,
   indexedDbFileSizes,
 } from "./files/indexeddb-catalog.ts";

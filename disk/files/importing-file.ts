@@ -4,7 +4,7 @@ import { checkRange } from "../ranges.ts";
 import { createBlobFile } from "./blob-file.ts";
 import { ImportCopy, type ImportProgress } from "./importing-copy.ts";
 import { BLOCK_BYTES } from "./indexeddb-blocks.ts";
-import { deleteIndexedDbFile } from "./indexeddb-catalog.ts";
+import { deleteUnfinishedImport } from "./indexeddb-catalog.ts";
 import type { CommittingFile } from "./indexeddb-committing-file.ts";
 import type { BlockDatabase, ImportSource } from "./indexeddb-database.ts";
 import { openCommittingFile } from "./indexeddb-file.ts";
@@ -155,7 +155,8 @@ class CopiedFile extends ReadOnlyFile implements ImportingFile {
   async cancel(): Promise<void> {
     if (!(await this.copying.cancel())) return;
     await this.copy.close();
-    await deleteIndexedDbFile({ database: this.database, fileId: this.fileId });
+    // Another page may have ended the copying.
+    await deleteUnfinishedImport({ database: this.database, fileId: this.fileId });
   }
 
   readNow(offsetBytes: number, target: Uint8Array): boolean {

@@ -1,6 +1,6 @@
 import { unwrap } from "idb";
 import { BLOCK_BYTES } from "./indexeddb-blocks.ts";
-import type { BlockDatabase, ImportSource } from "./indexeddb-database.ts";
+import type { BlockDatabase, FileRecord, ImportSource } from "./indexeddb-database.ts";
 import { storageError } from "./indexeddb-errors.ts";
 import { blockRange } from "./indexeddb-transactions.ts";
 
@@ -21,20 +21,47 @@ export interface IndexedDbFileSize {
  *
  * @throws ByreError STORAGE.
  */
-export async function deleteIndexedDbFile(options: {
+export async function deleteIndexedDbFile(options: DeleteOptions): Promise<void> {
+  await deleteWhere(options, () => true);
+}
+
+/**
+ * Deletes what there is of a copy, as `deleteIndexedDbFile`, unless it is whole by now.
+ *
+ * @returns false for one that is whole: it is still there.
+ * @throws ByreError STORAGE.
+ */
+export function deleteUnfinishedImport(options: DeleteOptions): Promise<boolean> {
+  return deleteWhere(options, ({ importOf }) => importOf !== undefined);
+}
+
+interface DeleteOptions {
   database: BlockDatabase;
   fileId: string;
-}): Promise<void> {
-  const { database, fileId } = options;
+}
+
+/** @returns false for a file that is there and stays. */
+async function deleteWhere(
+  { database, fileId }: DeleteOptions,
+  condition: (record: FileRecord) => boolean,
+): Promise<boolean> {
   try {
-    await database.use((connection) => {
+    return await database.use((connection) => {
       const transaction = unwrap(connection).transaction(["files", "blocks"], "readwrite", {
         durability: "strict",
       });
-      transaction.objectStore("files").delete(fileId);
-      transaction.objectStore("blocks").delete(blockRange(fileId));
-      return new Promise<void>((resolve, reject) => {
-        transaction.oncomplete = () => resolve();
+      const files = transaction.objectStore("files");
+      let stays = false;
+      // In the same transaction: another page may store the last piece at any moment.
+      const found: IDBRequest<FileRecord | undefined> = files.get(fileId);
+      found.onsuccess = () => {
+        stays = found.result !== undefined && !condition(found.result);
+        if (stays) return;
+        files.delete(fileId);
+        transaction.objectStore("blocks").delete(blockRange(fileId));
+      };
+      return new Promise<boolean>((resolve, reject) => {
+        transaction.oncomplete = () => resolve(!stays);
         transaction.onabort = () => reject(transaction.error);
       });
     });

@@ -39,6 +39,7 @@ export class CommittingFile implements IndexedDbFile {
   private readonly maxDirtyBytes: number;
   /** Marks this opening's commits; see `FileRecord`. */
   private readonly writer = crypto.randomUUID();
+  private readonly incarnation: string | undefined;
   private stored: ExpectedRecord;
   private importOf: ImportSource | undefined;
   private generation: number;
@@ -59,7 +60,8 @@ export class CommittingFile implements IndexedDbFile {
     this.writable = options.writable ?? true;
     this.database = options.database;
     this.blocks = new IndexedDbBlocks(record.sizeBytes, record.trims, options.cacheBytes ?? CACHE_BYTES);
-    this.loader = new IndexedDbLoader(this.database, this.fileId, this.name, this.blocks);
+    this.incarnation = record.incarnation;
+    this.loader = new IndexedDbLoader(this.database, { ...record, name: this.name }, this.blocks);
     this.commitAfterMs = options.commitAfterMs ?? COMMIT_AFTER_MS;
     this.commitAboveBytes = options.commitAboveBytes ?? COMMIT_ABOVE_BYTES;
     this.maxDirtyBytes = options.maxDirtyBytes ?? MAX_DIRTY_BYTES;
@@ -195,6 +197,7 @@ export class CommittingFile implements IndexedDbFile {
       blockBytes: BLOCK_BYTES,
       generation: this.generation,
       writer: this.writer,
+      ...(this.incarnation !== undefined && { incarnation: this.incarnation }),
       trims: capture.trims,
       ...(this.importOf && { importOf: this.importOf }),
     };

@@ -21,6 +21,8 @@ export interface FileRecord {
   generation: number;
   /** Which opening of the file made the last commit. */
   writer: string;
+  /** Tells a file that was deleted and made again from what it was. Files of earlier versions have none. */
+  incarnation?: string;
   /**
    * Blocks whose stored bytes count only up to a length, by index. A truncation inside a block that is not
    * in memory is noted here, so that no commit ever has to read.

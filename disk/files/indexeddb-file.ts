@@ -107,6 +107,7 @@ function createRecord(
     blockBytes: BLOCK_BYTES,
     generation: 0,
     writer: "",
+    incarnation: crypto.randomUUID(),
     trims: [],
     // Of an empty file nothing is left to copy.
     ...(importOf && importOf.sizeBytes > 0 && { importOf }),

@@ -2,7 +2,7 @@ import { ByreError } from "../errors.ts";
 import { BLOCK_BYTES, type IndexedDbBlocks } from "./indexeddb-blocks.ts";
 import type { BlockDatabase } from "./indexeddb-database.ts";
 import { storageError } from "./indexeddb-errors.ts";
-import { readBlocks } from "./indexeddb-transactions.ts";
+import { readBlocks, type StoredFile } from "./indexeddb-transactions.ts";
 
 /** Brings stored blocks into memory, each once for all who wait for it. */
 export class IndexedDbLoader {
@@ -12,8 +12,7 @@ export class IndexedDbLoader {
 
   constructor(
     private readonly database: BlockDatabase,
-    private readonly fileId: string,
-    private readonly name: string,
+    private readonly file: StoredFile,
     private readonly blocks: IndexedDbBlocks,
   ) {}
 
@@ -47,7 +46,8 @@ export class IndexedDbLoader {
         return loaded;
       }
       await Promise.all(waits);
-      if (this.closed) throw new ByreError("CLOSED", `${this.name} is closed.`, { file: this.name });
+      if (this.closed)
+        throw new ByreError("CLOSED", `${this.file.name} is closed.`, { file: this.file.name });
     }
   }
 
@@ -61,9 +61,7 @@ export class IndexedDbLoader {
 
   private async fetchBlocks(indexes: number[]): Promise<void> {
     try {
-      const found = await this.database.use((connection) =>
-        readBlocks(connection, { fileId: this.fileId, name: this.name }, indexes),
-      );
+      const found = await this.database.use((connection) => readBlocks(connection, this.file, indexes));
       for (const [position, index] of indexes.entries()) {
         const bytes = found[position];
         if (bytes && bytes.length !== BLOCK_BYTES) this.refuse(index, bytes.length);
@@ -71,16 +69,16 @@ export class IndexedDbLoader {
       }
       this.blocksRead += indexes.length;
     } catch (error) {
-      throw storageError(error, `read ${this.name}`, { file: this.name, fileId: this.fileId });
+      throw storageError(error, `read ${this.file.name}`, { file: this.file.name, fileId: this.file.fileId });
     }
   }
 
   private refuse(index: number, lengthBytes: number): never {
     throw new ByreError(
       "CORRUPT",
-      `${this.name}: block ${index} (offset ${index * BLOCK_BYTES}) is stored as ${lengthBytes} bytes, not ` +
+      `${this.file.name}: block ${index} (offset ${index * BLOCK_BYTES}) is stored as ${lengthBytes} bytes, not ` +
         `${BLOCK_BYTES}. The browser's storage is damaged: export what can be read and make the machine anew.`,
-      { file: this.name, fileId: this.fileId, offsetBytes: index * BLOCK_BYTES, lengthBytes },
+      { file: this.file.name, fileId: this.file.fileId, offsetBytes: index * BLOCK_BYTES, lengthBytes },
     );
   }
 }

@@ -2,6 +2,9 @@ import { type IDBPDatabase, unwrap } from "idb";
 import { ByreError } from "../errors.ts";
 import type { BlockSchema, FileRecord } from "./indexeddb-database.ts";
 
+/** A file as an opening of it knows it. */
+export type StoredFile = Pick<FileRecord, "fileId" | "name" | "incarnation">;
+
 /** What a commit expects to find: the record of the last commit this opening made or saw. */
 export type ExpectedRecord = Pick<FileRecord, "generation" | "writer">;
 
@@ -59,7 +62,7 @@ export function commitBlocks(connection: IDBPDatabase<BlockSchema>, request: Com
 
 function refuse(request: CommitRequest, found: FileRecord | undefined): ByreError | undefined {
   const { fileId, name } = request.record;
-  if (!found) return storageGone(name, fileId);
+  if (!isStill(request.record, found)) return storageGone(name, fileId);
   // A lost connection can hide that a commit of ours succeeded; every commit holds what that one held.
   if (found.writer === request.record.writer) return;
   if (found.generation === request.expected?.generation && found.writer === request.expected.writer) return;
@@ -69,6 +72,11 @@ function refuse(request: CommitRequest, found: FileRecord | undefined): ByreErro
       "the two; what was written here is only in memory.",
     { file: name, fileId, generation: found.generation },
   );
+}
+
+/** Whether the stored file is the one that was opened; it may have been deleted since, and made again. */
+function isStill(opened: StoredFile, found: FileRecord | undefined): found is FileRecord {
+  return found !== undefined && found.incarnation === opened.incarnation;
 }
 
 function storageGone(name: string, fileId: string): ByreError {
@@ -83,16 +91,16 @@ function storageGone(name: string, fileId: string): ByreError {
 /**
  * Reads blocks in one transaction, all requests at once: that beats `getAll` and cursors from 16 KiB up.
  *
- * @param name for messages.
  * @returns for each index its bytes, undefined where no block is stored.
- * @throws ByreError NOT_FOUND when the file itself is gone (a person cleared the site's data): a block that is not
- *   there is zeros only in a file that is.
+ * @throws ByreError NOT_FOUND when the file itself is gone (a person cleared the site's data), even where there is
+ *   another with its id by now: a block that is not there is zeros only in the file that was opened.
  */
 export function readBlocks(
   connection: IDBPDatabase<BlockSchema>,
-  { fileId, name }: Pick<FileRecord, "fileId" | "name">,
+  file: StoredFile,
   indexes: readonly number[],
 ): Promise<(Uint8Array<ArrayBuffer> | undefined)[]> {
+  const { fileId, name } = file;
   return new Promise((resolve, reject) => {
     const transaction = unwrap(connection).transaction(["files", "blocks"], "readonly");
     const store = transaction.objectStore("blocks");
@@ -101,9 +109,9 @@ export function readBlocks(
     transaction.onabort = () =>
       reject(transaction.error ?? new DOMException("The transaction was aborted.", "AbortError"));
     // Requests are answered in their order, so this rejects before the last block resolves.
-    const record = transaction.objectStore("files").getKey(fileId);
+    const record: IDBRequest<FileRecord | undefined> = transaction.objectStore("files").get(fileId);
     record.onsuccess = () => {
-      if (record.result === undefined) reject(storageGone(name, fileId));
+      if (!isStill(file, record.result)) reject(storageGone(name, fileId));
     };
     for (const [position, index] of indexes.entries()) {
       const request: IDBRequest<Uint8Array<ArrayBuffer> | undefined> = store.get([fileId, index]);

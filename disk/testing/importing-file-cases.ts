@@ -4,7 +4,7 @@ import type { ByreError } from "../errors.ts";
 import { createBlobFile } from "../files/blob-file.ts";
 import { type ImportingFile, type ImportingFileOptions, openImportingFile } from "../files/importing-file.ts";
 import { BLOCK_BYTES } from "../files/indexeddb-blocks.ts";
-import { indexedDbFileSizes } from "../files/indexeddb-catalog.ts";
+import { deleteUnfinishedImport, indexedDbFileSizes } from "../files/indexeddb-catalog.ts";
 import type { BlockDatabase } from "../files/indexeddb-database.ts";
 import { openIndexedDbFile } from "../files/indexeddb-file.ts";
 import { expectError, expectSameBytes, testBlockFile } from "./block-file-suite.ts";
@@ -222,6 +222,42 @@ export function testImportingFile(): void {
       expect(file.progress.state).toBe("copied");
       expect((await sizesOf(file))?.sizeBytes).toBe(PIECE);
       await file.close();
+    });
+
+    test("leaves a copy alone that another opening has made whole, when cancelled", async () => {
+      const source = new Blob([randomBytes(3 * PIECE)]);
+      const fileId = crypto.randomUUID();
+      const stale = await open({ source, fileId, paused: true });
+      const other = await open({ source, fileId });
+      await until(other, "copied");
+      await stale.cancel();
+      expect((await sizesOf(other))?.sizeBytes).toBe(3 * PIECE);
+      await stale.close();
+      await other.close();
+      const copy = await openIndexedDbFile({ database: await database, fileId });
+      expectSameBytes(await readRange(copy, 0, 3 * PIECE), new Uint8Array(await source.arrayBuffer()));
+      await copy.close();
+    });
+
+    test("reads no zeros where its copy was deleted and begun anew", async () => {
+      const content = randomBytes(20 * PIECE);
+      const source = new Blob([content]);
+      const fileId = crypto.randomUUID();
+      const first = await open({ source, fileId });
+      await reached(first, ({ copiedBytes }) => copiedBytes >= 10 * PIECE);
+      await first.close();
+      const stale = await open({ source, fileId, paused: true });
+      expect(await deleteUnfinishedImport({ database: await database, fileId })).toBe(true);
+      const anew = await open({ source, fileId, paused: true });
+      expectSameBytes(await readRange(stale, 0, content.length), content);
+      // It has no part in the new copy.
+      stale.resume();
+      expect((await until(stale, "failed"))?.code).toBe("NOT_FOUND");
+      anew.resume();
+      await until(anew, "copied");
+      expectSameBytes(await readRange(anew, 0, content.length), content);
+      await stale.close();
+      await anew.close();
     });
 
     test("says that the source changed, and never reads zeros instead", async () => {

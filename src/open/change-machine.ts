@@ -1,11 +1,11 @@
-import { ByreError, deleteIndexedDbFile } from "../../disk/index.ts";
+import { ByreError, deleteUnfinishedImport } from "../../disk/index.ts";
 import { iconIn } from "../appliance/icon-data.ts";
-import { blockStore, deleteFiles, storedFiles, whileMakingFiles } from "../library/block-store.ts";
+import { blockStore, deleteFiles, whileMakingFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import { type MachineRecord, ownFileIds } from "../library/machine-record.ts";
 import { linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import { makeEmptyDisk, makeStoredDisk, pinsOf } from "./machine-disk.ts";
-import { lockMachine } from "./machine-lock.ts";
+import { lockMachine, type MachineLock } from "./machine-lock.ts";
 import { remakeDrives } from "./record-drives.ts";
 
 /**
@@ -91,20 +91,21 @@ export async function deleteMachine(id: string): Promise<void> {
  */
 export async function deleteUnfinishedCopy(id: string, fileId: string): Promise<void> {
   const { name } = await recordOf(id);
-  const lock = await lockMachine(id, name);
+  const users = (await library.list()).filter((record) => ownFileIds(record).includes(fileId));
+  const locks: MachineLock[] = [];
   try {
-    const file = (await storedFiles()).find((each) => each.fileId === fileId);
-    if (file && !file.importOf)
-      throw new ByreError(
-        "INVALID_ARGUMENT",
-        `${file.name} is copied wholly by now, and ${name} needs it. Delete the machine to be rid of it.`,
-        { machine: id, file: file.name },
-      );
-    await library.update(id, { importPaused: true });
+    // A machine that was made from a saved state of this one may be on, and copy the file too.
+    for (const user of users) locks.push(await lockMachine(user.id, user.name));
+    for (const user of users) await library.update(user.id, { importPaused: true });
     const database = await blockStore();
     // Where the file is stays known: the machine will ask for it.
-    await deleteIndexedDbFile({ database, fileId });
+    if (!(await deleteUnfinishedImport({ database, fileId })))
+      throw new ByreError(
+        "INVALID_ARGUMENT",
+        `It is copied wholly by now, and ${name} needs it. Delete the machine to be rid of it.`,
+        { machine: id, fileId },
+      );
   } finally {
-    lock.release();
+    for (const lock of locks) lock.release();
   }
 }
