@@ -6,6 +6,7 @@ const executablePath = chromiumPath();
 
 /** Only for a test that hangs: how long one takes depends on what else the machine does. */
 const testTimeout = 30_000;
+const expectations = { poll: { timeout: 20_000 } };
 
 /**
  * Two projects: `node` for what runs anywhere, `browser` for what only a browser can show (IndexedDB that
@@ -18,6 +19,7 @@ export default defineConfig({
         test: {
           name: "node",
           testTimeout,
+          expect: expectations,
           environment: "node",
           include: ["**/*.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "**/*.browser.test.{ts,tsx}", "e2e/**", "dist/**"],
@@ -48,6 +50,7 @@ export default defineConfig({
         test: {
           name: "browser",
           testTimeout,
+          expect: expectations,
           include: ["**/*.browser.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "e2e/**", "dist/**"],
           globalSetup: ["disk/testing/http-test-setup.ts", "emulator/testing/relay-server.ts"],

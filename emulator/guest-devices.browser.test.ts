@@ -7,6 +7,9 @@ import { type Machine, type NetworkChoice, startMachine } from "./index.ts";
 import { partsOf } from "./testing/saved-machine.ts";
 import { TINY_GUEST_BANNER, tinyGuestImage } from "./testing/tiny-guest.ts";
 
+/** How long a thing takes depends on what else the machine does. */
+const PATIENTLY = { timeout: 20_000 };
+
 let machine: Machine | undefined;
 let screenElement: HTMLElement | undefined;
 afterEach(async () => {
@@ -130,7 +133,7 @@ test("the mouse is where it is over the picture, scaled, nested and scrolled, on
 test("the network card reaches a relay, and hears from it", async () => {
   const url = inject("echoRelay");
   const { machine } = await boot({ kind: "relay", url });
-  await vi.waitFor(() => expect(machine.network.state).toBe("on"));
+  await vi.waitFor(() => expect(machine.network.state).toBe("on"), PATIENTLY);
   const { net } = partsOf(machine).emulator.v86.cpu.devices;
   // Started, promiscuous; then a frame of 64 bytes from page 40h of its memory.
   for (const [port, value] of [
@@ -143,10 +146,10 @@ test("the network card reaches a relay, and hears from it", async () => {
     await ask(machine, `o${port}${value}`);
   net.memory.fill(0xab, 0x4000, 0x4040);
   await ask(machine, "o030026");
-  await vi.waitFor(() => expect(machine.stats().networkBytesIn).toBe(64));
+  await vi.waitFor(() => expect(machine.stats().networkBytesIn).toBe(64), PATIENTLY);
   expect(machine.stats().networkBytesOut).toBe(64);
   await machine.network.set({ kind: "relay", url: "ws://127.0.0.1:9/" });
-  await vi.waitFor(() => expect(machine.network.state).toBe("failed"));
+  await vi.waitFor(() => expect(machine.network.state).toBe("failed"), PATIENTLY);
   expect(machine.network.problem).toContain("127.0.0.1:9");
 });
 

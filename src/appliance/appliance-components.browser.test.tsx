@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { page, userEvent } from "vitest/browser";
+import { waitFor } from "../testing/wait-for.ts";
 import "../styles/base.css";
 import { AboutForm } from "./about-form.tsx";
 import { ApplianceIcon } from "./appliance-icon.tsx";
@@ -68,7 +69,7 @@ describe("a message", () => {
     const text = "**a** *b* `c` [d](https://example.org) ".repeat(26_000);
     const before = performance.now();
     show(<MarkdownText text={text} headingLevel={3} />);
-    await vi.waitFor(() => expect(host.textContent?.length).toBeGreaterThan(500_000), { timeout: 15_000 });
+    await waitFor(() => expect(host.textContent?.length).toBeGreaterThan(500_000));
     expect(performance.now() - before).toBeLessThan(15_000);
     expect(host.querySelectorAll("*").length).toBeLessThan(5000);
   });
@@ -79,7 +80,7 @@ describe("an icon", () => {
     const icon = iconOf(new Uint8Array(await (await picture(type, 64, 32)).arrayBuffer()));
     expect(icon).toMatchObject({ type, width: 64, height: 32 });
     show(<ApplianceIcon icon={icon} name="Notes" />);
-    await vi.waitFor(() => expect(host.querySelector("canvas")?.hidden).toBe(false));
+    await waitFor(() => expect(host.querySelector("canvas")?.hidden).toBe(false));
   });
 
   it("that cannot be decoded leaves the stand-in", async () => {
@@ -91,7 +92,7 @@ describe("an icon", () => {
     expect(icon).toBeDefined();
     const failed = vi.spyOn(window, "createImageBitmap");
     show(<ApplianceIcon icon={icon} name="Notes" />);
-    await vi.waitFor(() => expect(failed).toHaveBeenCalled());
+    await waitFor(() => expect(failed).toHaveBeenCalled());
     await expect(failed.mock.results[0]?.value).rejects.toThrow();
     expect(host.querySelector("canvas")?.hidden).toBe(true);
     expect(host.textContent).toBe("N");
@@ -134,7 +135,7 @@ describe("the question for a licence", () => {
     const text = `${SCRIPT}\n${"Nobody reads this. ".repeat(55_000)}`;
     ask(text);
     const region = page.getByRole("region", { name: "Notes Licence" });
-    await vi.waitFor(() => expect(region.element().textContent).toHaveLength(text.length));
+    await waitFor(() => expect(region.element().textContent).toHaveLength(text.length));
     expect(host.querySelectorAll("script, img")).toHaveLength(0);
     await expect.element(page.getByRole("button", { name: "Decline" })).toBeInTheDocument();
   });
@@ -184,7 +185,7 @@ describe("the form about a machine", () => {
     await userEvent.click(page.getByRole("button", { name: "Remove boot.prefetch" }));
     expect(await violations()).toEqual([]);
     await userEvent.click(page.getByRole("button", { name: "Save" }));
-    await vi.waitFor(() =>
+    await waitFor(() =>
       expect(onSave).toHaveBeenCalledWith(
         new Map([
           ["appliance.name", "Field Notes"],
@@ -207,7 +208,7 @@ describe("the form about a machine", () => {
     expect(await violations()).toEqual([]);
     await userEvent.selectOptions(field, "ready");
     await userEvent.click(page.getByRole("button", { name: "Save" }));
-    await vi.waitFor(() => expect(onSave).toHaveBeenCalledWith(new Map([["machine.snapshot", "ready"]])));
+    await waitFor(() => expect(onSave).toHaveBeenCalledWith(new Map([["machine.snapshot", "ready"]])));
   });
 
   it("says what to shrink, and saves nothing that does not fit", async () => {
@@ -247,7 +248,7 @@ describe("the form about a machine", () => {
     await choose(new File([await picture("image/png", 1600, 1200)], "photo.png", { type: "image/png" }));
     await expect.element(page.getByRole("button", { name: "Remove it" })).toBeVisible();
     await userEvent.click(page.getByRole("button", { name: "Save" }));
-    await vi.waitFor(() => expect(onSave).toHaveBeenCalled());
+    await waitFor(() => expect(onSave).toHaveBeenCalled());
     const icon = readIcon(onSave.mock.calls[0]?.[0].get("appliance.icon") ?? "");
     expect(icon?.width).toBeLessThanOrEqual(192);
     expect(icon?.bytes.length).toBeLessThanOrEqual(12 * 1024);

@@ -5,6 +5,9 @@ export interface MachineLock {
   release(): void;
 }
 
+/** A tab that was closed or reloaded a moment ago may not be wholly gone. */
+const WAIT_MS = 2000;
+
 /**
  * Takes a machine for this tab. The browser gives it back when the tab goes, however it goes.
  *
@@ -20,19 +23,15 @@ export async function lockMachine(id: string, name: string): Promise<MachineLock
     );
   }
   return new Promise((resolve, reject) => {
-    const refuse = () =>
-      reject(
-        new ByreError(
-          "IN_USE",
-          `${name} is open in another tab or window. Go on there, or close it there and try again here.`,
-          { machine: id },
-        ),
+    const inUse = () =>
+      new ByreError(
+        "IN_USE",
+        `${name} is open in another tab or window. Go on there, or close it there and try again here.`,
+        { machine: id },
       );
+    const signal = AbortSignal.timeout(WAIT_MS);
     navigator.locks
-      .request(`byre-machine-${id}`, { ifAvailable: true }, (lock) => {
-        if (!lock) return refuse();
-        return new Promise<void>((release) => resolve({ release }));
-      })
-      .catch(reject);
+      .request(`byre-machine-${id}`, { signal }, () => new Promise<void>((release) => resolve({ release })))
+      .catch((error: unknown) => reject(signal.aborted ? inUse() : error));
   });
 }

@@ -137,9 +137,12 @@ function createOpener(): Opener {
       if (here) {
         // The machine that is on does not make way for files that none can be made of.
         if (request.kind === "files") await (await import("./import-files.ts")).checkFiles(request.files);
+        // Called off meanwhile, it asks nothing and switches nothing off.
+        if (signal.aborted) throw staysOn(here.session);
         const accepted = here.session.state === "stopped" || options.unattended;
         if (!accepted) await ask(request, here.session, abort);
-        if (!signal.aborted) become(opening);
+        if (signal.aborted) throw staysOn(here.session);
+        become(opening);
         await close();
       }
       const { openMachine } = await import("./open-machine.ts");
@@ -209,7 +212,7 @@ function createOpener(): Opener {
     return new Promise((resolve, reject) => {
       const refuse = () => {
         if (here) become({ phase: "open", ...here });
-        reject(new ByreError("CANCELLED", `${running.name} goes on; nothing else was opened.`));
+        reject(staysOn(running));
       };
       abort.signal.addEventListener("abort", refuse, { once: true });
       const cancel = () => abort.abort();
@@ -260,6 +263,10 @@ function createOpener(): Opener {
       };
     },
   };
+}
+
+function staysOn({ name }: MachineSession): ByreError {
+  return new ByreError("CANCELLED", `${name} goes on; nothing else was opened.`);
 }
 
 function cancelled(name: string): ByreError {

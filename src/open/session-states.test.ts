@@ -4,6 +4,7 @@ import { ByreError, type Qcow2Snapshot } from "../../disk/index.ts";
 import type { Machine, SaveOptions } from "../../emulator/index.ts";
 import { library } from "../library/library.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
+import { waitFor } from "../testing/wait-for.ts";
 import type { SessionParts } from "./create-session.ts";
 import { RunMark } from "./run-mark.ts";
 import { SessionStates } from "./session-states.ts";
@@ -88,9 +89,9 @@ describe("a machine that saves itself", () => {
     for (let time = 0; time < 2; time++) {
       vi.advanceTimersByTime(MINUTE_MS);
       await states.quietly(async () => {});
-      await vi.waitFor(() => expect(states.activity).toBeUndefined());
+      await waitFor(() => expect(states.activity).toBeUndefined());
     }
-    await vi.waitFor(() =>
+    await waitFor(() =>
       expect(states.notices).toEqual([
         { id: "autosave", code: "QUOTA_EXCEEDED", message: "m could not save itself. The storage is full." },
       ]),
@@ -98,7 +99,7 @@ describe("a machine that saves itself", () => {
     machine.failure = undefined;
     changed.mockClear();
     vi.advanceTimersByTime(MINUTE_MS);
-    await vi.waitFor(() => expect(states.notices).toEqual([]));
+    await waitFor(() => expect(states.notices).toEqual([]));
     expect(changed).toHaveBeenCalled();
     expect(states.list()).toMatchObject([{ name: "autosave" }]);
     states.end();
