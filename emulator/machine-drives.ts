@@ -24,6 +24,8 @@ export interface MachineDrives {
   refresh(): Promise<void>;
   /** Names who hears of failures; until then they wait. */
   listen(events: IdeDiskEvents): void;
+  /** Whether no request is in flight. */
+  readonly atRest: boolean;
   /** Resolves when no request is in flight, with the failure of one that failed. */
   settled(): Promise<ByreError | undefined>;
   /** Makes failed requests again; resolves as `settled`. */
@@ -116,6 +118,9 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
     },
     listen(events) {
       listener = events;
+    },
+    get atRest() {
+      return ide().every((disk) => !disk.busy || disk.failure);
     },
     settled,
     async retry() {

@@ -214,12 +214,17 @@ export interface Machine {
   /** A load may change it: a saved state brings its own. */
   readonly configuration: Readonly<MachineConfiguration>;
 
-  /** Stops the guest, waits for its disk requests and flushes. Rejects (state `error`) when that fails. */
+  /**
+   * Stops the guest, waits for its disk requests and flushes. Rejects (state `error`) when that fails.
+   *
+   * @throws ByreError CANCELLED when a reset comes while a request is waited for.
+   */
   pause(): Promise<void>;
   /** Goes on after `pause`. */
   resume(): Promise<void>;
   /**
-   * Presses the reset button, in every state but `starting`. Disk requests in flight are forgotten.
+   * Presses the reset button, in every state but `starting`. Disk requests in flight are forgotten; a pause, save, load
+   * or retry that waits for them ends with CANCELLED.
    *
    * @throws ByreError INVALID_ARGUMENT for a configuration outside its bounds; the machine is as before then.
    */

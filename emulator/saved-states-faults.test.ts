@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   type BlockFile,
   checkQcow2,
@@ -12,13 +12,14 @@ import { Bench, hasQemu } from "../disk/testing/qemu.ts";
 import { createQuotaFile } from "../disk/testing/quota-file.ts";
 import { nodePacker } from "./node-packer.ts";
 import { SavedStates } from "./saved-states.ts";
-import { type GuestLine, startTinyGuest } from "./testing/guest-line.ts";
+import { type GuestLine, guestSlices, startTinyGuest } from "./testing/guest-line.ts";
 import {
   filled,
   fillWithNoise,
   guestDisk,
   guestDiskIn,
   memoryOf,
+  partsOf,
   READY,
   SECTOR,
   SPARE_ADDRESS,
@@ -242,6 +243,34 @@ describe("a save", () => {
     expect(Buffer.compare(memoryOf(machine).subarray(SPARE_ADDRESS, SPARE_ADDRESS + 3 * MIB), expected)).toBe(
       0,
     );
+  });
+
+  test("that a reset comes into while a disk is waited for is called off, and leaves the state of its name", async () => {
+    const { device } = await guestDisk();
+    const { machine, ask, tell, booted } = await boot({ hda: device });
+    await machine.save("one");
+    let release = () => {};
+    const asked = new Promise<void>((resolve) => {
+      vi.spyOn(device, "readNow").mockReturnValueOnce(false);
+      vi.spyOn(device, "read").mockImplementationOnce(() => {
+        resolve();
+        return new Promise((done) => {
+          release = done;
+        });
+      });
+    });
+    tell(`r${SECTOR}`);
+    await asked;
+    const save = expect(machine.save("one")).rejects.toMatchObject({ code: "CANCELLED" });
+    const { emulator } = partsOf(machine);
+    while (emulator.is_running()) await guestSlices(1);
+    const reset = machine.reset();
+    await save;
+    release();
+    await reset;
+    await booted();
+    await machine.load("one");
+    expect(await ask("Eon\n")).toBe("on");
   });
 
   test("of a machine in an error or switched off is refused", async () => {

@@ -22,6 +22,7 @@ import type {
 import type { MachineMedia, NetworkChoice } from "./machine-devices.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
+import { OperationLine } from "./operation-line.ts";
 import type { SavedStates } from "./saved-states.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
@@ -67,7 +68,7 @@ export class V86Machine implements Machine {
   /** Whether the error is one after which the guest is not what it was. */
   private deadly = false;
   private goal: Goal = "paused";
-  private line: Promise<unknown> = Promise.resolve();
+  private readonly line = new OperationLine(() => this.closing !== undefined);
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private readonly changes = createChangeNotifier();
@@ -109,18 +110,18 @@ export class V86Machine implements Machine {
   /** First start; later ones are `resume` and `reset`. */
   async start(from: StartFrom | undefined): Promise<void> {
     if (from) await this.saving.startFrom(from);
-    else await this.inLine(() => this.run());
+    else await this.line.inTurn(() => this.run());
   }
 
   async pause(): Promise<void> {
-    await this.inLine(async () => {
+    await this.line.inTurn(async () => {
       if (this.state !== "running") return;
       await this.reach("paused");
     });
   }
 
   async resume(): Promise<void> {
-    await this.inLine(async () => {
+    await this.line.inTurn(async () => {
       if (this.state === "paused") await this.run();
     });
   }
@@ -130,10 +131,8 @@ export class V86Machine implements Machine {
     checkConfiguration(wanted);
     // Before anything has changed: there may not be as much memory.
     const other = sameConfiguration(wanted, this.configuration) ? undefined : await this.build(wanted);
-    // At once, so that a pause waiting for a disk that does not answer is not waited for.
-    this.drives.cancel();
     try {
-      await this.inLine(async () => {
+      await this.line.pressed(async () => {
         const wasOff = this.state === "stopped";
         await this.stopProcessor();
         this.drives.cancel();
@@ -150,7 +149,7 @@ export class V86Machine implements Machine {
   }
 
   async powerOff(): Promise<void> {
-    await this.inLine(async () => {
+    await this.line.inTurn(async () => {
       if (this.state === "stopped") return;
       if (this.state !== "error") {
         await this.reach("stopped");
@@ -168,15 +167,14 @@ export class V86Machine implements Machine {
   }
 
   async retry(): Promise<void> {
-    await this.inLine(async () => {
+    await this.line.inTurn(async () => {
       if (this.state !== "error") return;
       if (this.deadly)
         throw new ByreError(
           "INVALID_ARGUMENT",
           "A crashed guest cannot go on: reset the machine or power it off.",
         );
-      await this.stopProcessor();
-      const failure = await this.drives.retry();
+      const failure = await this.rested(() => this.drives.retry());
       if (failure) throw failure;
       if (this.goal === "running") await this.run();
       else await this.reach(this.goal);
@@ -279,7 +277,7 @@ export class V86Machine implements Machine {
       clock: this.clock,
       serial: this.serial,
       screen: this.screen,
-      inLine: (operation) => this.inLine(operation),
+      inLine: (operation) => this.line.inTurn(operation),
       flush: () => this.drives.flush(),
       standingStill: (work, thenStop) => this.standingStill(work, thenStop),
       replaced: (work) => this.replaced(work),
@@ -302,7 +300,9 @@ export class V86Machine implements Machine {
     if (this.state !== "running" && this.state !== "paused")
       throw new ByreError("INVALID_ARGUMENT", `A machine that is ${this.state} has no state to save.`);
     const wasRunning = this.state === "running";
-    if (wasRunning) await this.rest();
+    const failure = await this.rested();
+    if (failure) throw failure;
+    if (wasRunning) this.change("paused");
     let done = false;
     try {
       const result = await work();
@@ -319,9 +319,8 @@ export class V86Machine implements Machine {
   /** Stops the guest for something that takes the place of what it was; runs on as it was when that fails. */
   private async replaced(work: () => Promise<ByreError | undefined>): Promise<void> {
     const wasRunning = this.state === "running";
-    await this.stopProcessor();
     // A write that has begun must not land on the disk that comes.
-    await this.drives.settled();
+    await this.rested();
     let unflushed: ByreError | undefined;
     try {
       unflushed = await work();
@@ -340,19 +339,25 @@ export class V86Machine implements Machine {
     throw unflushed;
   }
 
-  /** Stops the processor and lets the disks come to rest: the quiet that states are saved in. */
-  private async rest(): Promise<void> {
+  /**
+   * Stops the processor and lets the disks come to rest: the quiet that states are saved in.
+   *
+   * @returns the failure of a request that failed.
+   * @throws ByreError CANCELLED when a reset comes before; the machine goes on as it was. A request is never
+   *   dropped here: a state saved then would be one of a guest that waits for it for ever.
+   */
+  private async rested(settled = () => this.drives.settled()): Promise<ByreError | undefined> {
     await this.stopProcessor();
-    const failure = await this.drives.settled();
-    if (failure) throw failure;
-    this.change("paused");
+    await this.line.orPressed(settled());
+    if (this.drives.atRest) return this.drives.settled();
+    if (this.state === "running") await this.run();
+    throw new ByreError("CANCELLED", "The machine's disks did not answer before it was reset.");
   }
 
   /** Comes to rest and flushes. */
   private async reach(goal: "paused" | "stopped"): Promise<void> {
     this.goal = goal;
-    await this.stopProcessor();
-    const failure = await this.drives.settled();
+    const failure = await this.rested();
     if (failure) throw failure;
     try {
       await this.drives.flush();
@@ -384,11 +389,13 @@ export class V86Machine implements Machine {
   private guestStopped(): void {
     if (this.state !== "running") return;
     void this.stopProcessor();
-    this.inLine(async () => {
-      if (this.state === "running") await this.reach("stopped");
-    }).catch(() => {
-      // The state is `error` and says why.
-    });
+    this.line
+      .inTurn(async () => {
+        if (this.state === "running") await this.reach("stopped");
+      })
+      .catch(() => {
+        // The state is `error` and says why.
+      });
   }
 
   private fail(error: ByreError, { deadly } = { deadly: false }): void {
@@ -407,15 +414,6 @@ export class V86Machine implements Machine {
     this.currentState = state;
     this.currentError = error;
     this.changes.notify();
-  }
-
-  private inLine<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.line.then(() => {
-      if (this.closing) throw new ByreError("CLOSED", "The machine is closed.");
-      return operation();
-    });
-    this.line = result.catch(() => undefined);
-    return result;
   }
 
   private async destroy(): Promise<void> {
