@@ -63,6 +63,7 @@ export async function openImported(
 
   const open = async (file: File): Promise<BlockFile> => {
     checkSame(pin, file);
+    await checkReadable(file);
     // Called as the machine knows it: a file that was renamed is still the same.
     const importing = await openImportingFile({ database, fileId, source: file, name, paused: true });
     await rememberSource(fileId, file);
@@ -107,6 +108,19 @@ function checkSame({ name, source, identity }: ImportedPin, file: File): void {
           "Choose that file.",
     { file: file.name, sizeBytes: file.size, wantedBytes: identity.sizeBytes },
   );
+}
+
+/** @throws ByreError FILE_CHANGED for one that is not where it was: its size and time say nothing of that. */
+async function checkReadable(file: File): Promise<void> {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new ByreError(
+      "FILE_CHANGED",
+      `${file.name} cannot be read: it was moved, renamed or changed since the page was given it. Choose it again.`,
+      { file: file.name },
+    );
+  }
 }
 
 function neededAgain({ name }: ImportedPin): ByreError {
