@@ -24,22 +24,29 @@ export function createFloppyDrive(first: Floppy | undefined): FloppyDrive {
   let drive: V86FloppyDrive | undefined;
   let floppy = first;
   let onEjected: InsertOptions["onEjected"];
+  /** Out of the drive, and not yet flushed. */
+  let leaving: Floppy | undefined;
 
+  const inDrive = () => (floppy === leaving ? undefined : floppy);
   const load = () => {
     if (!drive) return;
     drive.eject_disk();
-    if (floppy) drive.insert_disk(floppy.image, !floppy.device.writable);
+    const inside = inDrive();
+    if (inside) drive.insert_disk(inside.image, !inside.device.writable);
   };
   const takeOut = async (flush: FlushFloppy) => {
     if (!floppy) return;
     // Out of the drive first, so that the guest writes nothing after the flush.
-    drive?.eject_disk();
+    leaving = floppy;
+    load();
     try {
       await flush(floppy);
     } catch (error) {
+      leaving = undefined;
       load();
       throw error;
     }
+    leaving = undefined;
     floppy = undefined;
     const ejected = onEjected;
     onEjected = undefined;
@@ -57,15 +64,17 @@ export function createFloppyDrive(first: Floppy | undefined): FloppyDrive {
     attach(next) {
       drive = next;
       const { buffer } = next;
-      if (floppy && buffer instanceof FloppyImage && buffer.isOf(floppy.device)) floppy.image = buffer;
+      const inside = inDrive();
+      if (inside && buffer instanceof FloppyImage && buffer.isOf(inside.device)) inside.image = buffer;
       else load();
-      if (floppy) next.read_only = !floppy.device.writable;
+      if (inside) next.read_only = !inside.device.writable;
     },
     refresh() {
       if (!drive) return;
-      if (floppy && drive.buffer === floppy.image && floppy.image.restored) {
-        floppy.image.restored = false;
-        drive.read_only = !floppy.device.writable;
+      const inside = inDrive();
+      if (inside && drive.buffer === inside.image && inside.image.restored) {
+        inside.image.restored = false;
+        drive.read_only = !inside.device.writable;
       } else load();
     },
     async insert(device, options, flush) {

@@ -340,6 +340,37 @@ describe("a floppy", () => {
     expect([machine.media.floppy, drive.buffer, byte[0], gone]).toEqual([undefined, null, 9, 1]);
   });
 
+  test.each<[string, (machine: Machine) => Promise<void>]>([
+    ["a load", (machine) => machine.load("with it")],
+    ["a reset to another configuration", (machine) => machine.reset({ configuration: { memoryMiB: 24 } })],
+  ])("is out of the drive from its ejection on, though %s comes before it is flushed", async (_, change) => {
+    const { machine } = await boot();
+    const device = createScriptedDevice(raw("a.img", new Uint8Array(FLOPPY_BYTES)), { immediate: true });
+    await machine.media.insertFloppy(device);
+    await machine.save("with it");
+    device.hold("flush");
+    const ejecting = machine.media.ejectFloppy();
+    await change(machine);
+    expect(floppyDrive(machine).buffer).toBeNull();
+    device.release("flush");
+    await ejecting;
+    expect([machine.media.floppy, floppyDrive(machine).buffer]).toEqual([undefined, null]);
+  });
+
+  test("is back in the drive of another emulator when its ejection fails after that has come", async () => {
+    const { machine } = await boot();
+    const device = createScriptedDevice(raw("a.img", new Uint8Array(FLOPPY_BYTES)), { immediate: true });
+    await machine.media.insertFloppy(device);
+    writeFloppy(machine, 5, 9);
+    device.hold("flush");
+    device.fail("flush", new ByreError("QUOTA_EXCEEDED", "There is no room."));
+    const ejecting = expect(machine.media.ejectFloppy()).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+    await machine.reset({ configuration: { memoryMiB: 24 } });
+    device.release("flush");
+    await ejecting;
+    expect([machine.media.floppy?.name, floppyDrive(machine).get_buffer()?.[5]]).toEqual(["a.img", 9]);
+  });
+
   test("is booted from after it was put into an empty drive", async () => {
     const { guest, machine } = await boot();
     await machine.media.insertFloppy(raw("boot.img", tinyGuestImage(FLOPPY_BYTES)));
