@@ -53,8 +53,10 @@ export async function exportOpenDisk(
   const wasRunning = state() === "running";
   if (wasRunning) await machine.pause();
   const wentOn = new AbortController();
+  const failed = state() === "error";
   const end = machine.onChange(() => {
-    if (state() === "running") wentOn.abort();
+    // A retry writes what could not be written, whatever the machine is then.
+    if (state() === "running" || (failed && state() !== "error")) wentOn.abort();
   });
   const signal = options.signal ? AbortSignal.any([options.signal, wentOn.signal]) : wentOn.signal;
   try {

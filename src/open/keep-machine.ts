@@ -66,9 +66,11 @@ export async function openKept(record: MachineRecord, options: RemoteOptions): P
       throw error;
     });
     const discard = async () => {
-      await drives.close();
-      await disk.device.close();
-      lock.release();
+      try {
+        await inTurn([() => drives.close(), () => disk.device.close()]);
+      } finally {
+        lock.release();
+      }
     };
     const { name, baseSnapshot, configuration, display, offeredNetwork } = current;
     const pins = pinsOf(current);
@@ -114,10 +116,7 @@ export async function makeFromFiles(
     if (top) made = await makeKept(pinnedChain(chain, options), top.name, wish, openOthers);
     else if (medium) made = await makeOnMedium(medium, bootsFrom, openOthers);
     else throw new ByreError("INTERNAL", "There is nothing to run among these files.");
-    const discard = async () => {
-      await made.discard();
-      await forgetImported(imported);
-    };
+    const discard = () => inTurn([() => made.discard(), () => forgetImported(imported)]);
     return { ...made, discard };
   } catch (error) {
     await forgetImported(imported);
@@ -141,10 +140,7 @@ export async function makeWithDisc(
   const forget = () => forgetImported({ chain: [], cdrom, floppy: undefined });
   try {
     const made = await makeKept(chain, fileName, wish, () => openDrives({ cdrom }, options));
-    const discard = async () => {
-      await made.discard();
-      await forget();
-    };
+    const discard = () => inTurn([() => made.discard(), forget]);
     return { ...made, discard };
   } catch (error) {
     await forget();
@@ -231,17 +227,29 @@ async function makeMachine(
       drives: drives.record,
     };
     const discard = async () => {
-      await drives.close();
-      await disk.device.close();
-      await deleteMade(drives);
-      await deleteFiles([disk.overlay.fileId]);
-      lock.release();
+      try {
+        await inTurn([
+          () => drives.close(),
+          () => disk.device.close(),
+          () => deleteMade(drives),
+          () => deleteFiles([disk.overlay.fileId]),
+        ]);
+      } finally {
+        lock.release();
+      }
     };
     return { disk, drives, name, pins, wishes, baseSnapshot, notes, record, lock, isNew: true, discard };
   } catch (error) {
     lock.release();
     throw error;
   }
+}
+
+/** Does each step, also after one that failed. @throws what the first to fail threw. */
+async function inTurn(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw errors[0];
 }
 
 /** Makes a machine that is gone with the page. */

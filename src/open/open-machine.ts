@@ -136,27 +136,33 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
       screenElement,
     });
   } catch (error) {
-    await opened.discard();
+    // Why it did not start counts, not what could not be put away after it.
+    await opened.discard().catch(() => {});
     throw toByreError(error);
   }
 }
 
 /** Starts a machine that is kept already, and marks it as on before. */
-async function startKept(record: MachineRecord, mark: RunMark, plan: Plan, start: () => Promise<Machine>) {
-  const machine = await mark.starting(plan.kind === "own" ? plan.state : undefined, start);
+function startKept(record: MachineRecord, mark: RunMark, plan: Plan, start: () => Promise<Machine>) {
   const { baseSnapshot } = record;
-  await library.update(record.id, {
-    lastUsedAt: Date.now(),
-    ...(plan.kind === "disk" && baseSnapshot && { baseSnapshot: { ...baseSnapshot, diskOnly: true } }),
-  });
-  return machine;
+  return closedOnFailure(mark.starting(plan.kind === "own" ? plan.state : undefined, start), () =>
+    library.update(record.id, {
+      lastUsedAt: Date.now(),
+      ...(plan.kind === "disk" && baseSnapshot && { baseSnapshot: { ...baseSnapshot, diskOnly: true } }),
+    }),
+  );
 }
 
 /** Starts a machine that was just made, and keeps its record when it runs. */
-async function startNew(record: MachineRecord, mark: RunMark, start: () => Promise<Machine>) {
-  const machine = await start();
+function startNew(record: MachineRecord, mark: RunMark, start: () => Promise<Machine>) {
+  return closedOnFailure(start(), () => mark.keep(record));
+}
+
+/** A machine that runs and cannot be remembered is switched off again. */
+async function closedOnFailure(starting: Promise<Machine>, remember: () => Promise<unknown>) {
+  const machine = await starting;
   try {
-    await mark.keep(record);
+    await remember();
     return machine;
   } catch (error) {
     await machine.close();

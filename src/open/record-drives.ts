@@ -273,7 +273,9 @@ class Drives implements OpenDrives {
 
   async close(): Promise<void> {
     const { hdb, cdrom, floppy } = this.disks;
-    for (const device of [floppy, cdrom, hdb]) await device?.close();
+    const closed = await Promise.allSettled([floppy, cdrom, hdb].map((device) => device?.close()));
+    // One that cannot store its last bytes keeps no other open.
+    for (const result of closed) if (result.status === "rejected") throw result.reason;
   }
 
   private async store(fileId: string, create: boolean): Promise<IndexedDbFile> {
