@@ -1,6 +1,6 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { type GuestLine, guestSlices, hex8, memoryDisk, startTinyGuest } from "./testing/guest-line.ts";
-import { memoryOf } from "./testing/saved-machine.ts";
+import { guestDisk, memoryOf, partsOf } from "./testing/saved-machine.ts";
 import { createScriptedDevice } from "./testing/scripted-device.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum } from "./testing/tiny-guest.ts";
 
@@ -17,6 +17,23 @@ async function boot() {
   const device = createScriptedDevice(memoryDisk(1024 * 1024), { immediate: false });
   guest = await startTinyGuest({ hda: device });
   return { device, guest, machine: guest.machine };
+}
+
+/** The next emulator to be built waits. */
+function holdBuilding() {
+  const instantiate = WebAssembly.instantiate as (...args: unknown[]) => Promise<unknown>;
+  let go = () => {};
+  const held = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const begun = new Promise<void>((resolve) => {
+    vi.spyOn(WebAssembly, "instantiate").mockImplementationOnce(async (...args: unknown[]) => {
+      resolve();
+      await held;
+      return instantiate(...args) as never;
+    });
+  });
+  return { begun, go };
 }
 
 const filled = (byte: number) => `=${tinyGuestChecksum(new Uint8Array(512).fill(byte))}`;
@@ -122,6 +139,72 @@ test("a reset switches a machine on with another configuration", async () => {
   await machine.reset({ configuration: { memoryMiB: 24 } });
   await guest.booted();
   expect(machine.configuration.memoryMiB).toBe(24);
+});
+
+test("a power-off asked for after a reset to another configuration comes after it", async () => {
+  const { machine } = await boot();
+  const reset = machine.reset({ configuration: { memoryMiB: 24 } });
+  await Promise.all([reset, machine.powerOff()]);
+  expect([machine.state, machine.configuration.memoryMiB]).toEqual(["stopped", 24]);
+});
+
+test("a reset after a load of another configuration brings the one it was asked for", async () => {
+  const { device } = await guestDisk();
+  guest = await startTinyGuest({ hda: device });
+  const { machine } = guest;
+  await machine.save("16 MiB");
+  await machine.reset({ configuration: { memoryMiB: 24 } });
+  await guest.booted();
+  const built = holdBuilding();
+  const loading = machine.load("16 MiB");
+  await built.begun;
+  const reset = machine.reset({ configuration: { memoryMiB: 24 } });
+  built.go();
+  await Promise.all([loading, reset]);
+  await guest.booted();
+  expect(machine.configuration.memoryMiB).toBe(24);
+  await device.close();
+});
+
+test("a guest that switches itself off while a reset is under way does not switch off the one that comes", async () => {
+  const { guest, machine } = await boot();
+  const built = holdBuilding();
+  const reset = machine.reset({ configuration: { memoryMiB: 24 } });
+  await built.begun;
+  const { emulator } = partsOf(machine);
+  guest.tell("P");
+  while (emulator.is_running()) await guestSlices(1);
+  built.go();
+  await reset;
+  await guest.booted();
+  await machine.pause();
+  expect(machine.state).toBe("paused");
+});
+
+test("a machine that is closed while a reset builds its emulator is not started again", async () => {
+  const { machine } = await boot();
+  const built = holdBuilding();
+  const reset = expect(machine.reset({ configuration: { memoryMiB: 24 } })).rejects.toMatchObject({
+    code: "CLOSED",
+  });
+  await built.begun;
+  await machine.close();
+  built.go();
+  await reset;
+  expect([machine.state, partsOf(machine).emulator.is_running()]).toEqual(["stopped", false]);
+});
+
+test("a reset for which no emulator can be built leaves the machine as it was", async () => {
+  const { guest, machine, device } = await boot();
+  device.hold("read");
+  expect(await guest.ask(`g${SECTOR}`)).toBe("=00000000");
+  vi.spyOn(WebAssembly, "instantiate").mockRejectedValueOnce(new RangeError("out of memory"));
+  await expect(machine.reset({ configuration: { memoryMiB: 24 } })).rejects.toMatchObject({
+    code: "FIRMWARE",
+  });
+  device.release("read");
+  expect(await guest.ask(`r${SECTOR}`)).toBe(filled(0));
+  expect([machine.state, machine.configuration.memoryMiB]).toEqual(["running", 16]);
 });
 
 test("a reset to a configuration that cannot be leaves the machine as it was", async () => {

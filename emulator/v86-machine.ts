@@ -1,5 +1,4 @@
 import { ByreError, type Qcow2Snapshot, toByreError } from "../disk/index.ts";
-import { createChangeNotifier } from "./change-notifier.ts";
 import { checkConfiguration, sameConfiguration } from "./configuration.ts";
 import type { EmulatorParts } from "./emulator-parts.ts";
 import { createGuestClock } from "./guest-clock.ts";
@@ -19,6 +18,7 @@ import type {
   SnapshotDescription,
   StartFrom,
 } from "./machine.ts";
+import { MachineCondition } from "./machine-condition.ts";
 import type { MachineMedia, NetworkChoice } from "./machine-devices.ts";
 import type { MachineDrives } from "./machine-drives.ts";
 import { MachineSaving, type SavableMachine } from "./machine-saving.ts";
@@ -63,15 +63,13 @@ export class V86Machine implements Machine {
   private readonly states: SavedStates;
   /** Saves and loads have a line of their own: the other goes on while a state is written. */
   private readonly saving: MachineSaving;
-  private currentState: MachineState = "starting";
-  private currentError: MachineError | undefined;
-  /** Whether the error is one after which the guest is not what it was. */
-  private deadly = false;
+  private readonly condition = new MachineCondition();
   private goal: Goal = "paused";
   private readonly line = new OperationLine(() => this.closing !== undefined);
+  /** A reset and a load begin another guest. */
+  private guests = 1;
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
-  private readonly changes = createChangeNotifier();
   private readonly clock = createGuestClock();
 
   constructor({ parts, drives, states, screenElement, network, build }: V86MachineOptions) {
@@ -96,11 +94,11 @@ export class V86Machine implements Machine {
   }
 
   get state(): MachineState {
-    return this.currentState;
+    return this.condition.state;
   }
 
   get error(): MachineError | undefined {
-    return this.currentError;
+    return this.condition.error;
   }
 
   get configuration(): Readonly<MachineConfiguration> {
@@ -127,25 +125,21 @@ export class V86Machine implements Machine {
   }
 
   async reset({ configuration }: ResetOptions = {}): Promise<void> {
-    const wanted = { ...this.configuration, ...configuration };
-    checkConfiguration(wanted);
-    // Before anything has changed: there may not be as much memory.
-    const other = sameConfiguration(wanted, this.configuration) ? undefined : await this.build(wanted);
-    try {
-      await this.line.pressed(async () => {
-        const wasOff = this.state === "stopped";
-        await this.stopProcessor();
-        this.drives.cancel();
-        if (other) await this.adopt(other);
-        const { cpu } = this.emulator.v86;
-        if (wasOff && !other) cpu.reset_memory();
-        cpu.reboot_internal();
-        await this.run();
-      });
-    } catch (error) {
-      if (other !== this.parts) await other?.destroy();
-      throw error;
-    }
+    const wanted = () => ({ ...this.configuration, ...configuration });
+    checkConfiguration(wanted());
+    await this.line.pressed(async () => {
+      // Before anything has changed: there may not be as much memory.
+      const other = sameConfiguration(wanted(), this.configuration) ? undefined : await this.build(wanted());
+      const wasOff = this.state === "stopped";
+      await this.stopProcessor();
+      this.drives.cancel();
+      if (other) await this.adopt(other);
+      const { cpu } = this.emulator.v86;
+      if (wasOff && !other) cpu.reset_memory();
+      cpu.reboot_internal();
+      this.guests++;
+      await this.run();
+    });
   }
 
   async powerOff(): Promise<void> {
@@ -161,7 +155,7 @@ export class V86Machine implements Machine {
         await this.drives.flush();
       } finally {
         this.goal = "stopped";
-        this.change("stopped");
+        this.condition.change("stopped");
       }
     });
   }
@@ -169,7 +163,7 @@ export class V86Machine implements Machine {
   async retry(): Promise<void> {
     await this.line.inTurn(async () => {
       if (this.state !== "error") return;
-      if (this.deadly)
+      if (this.condition.isDeadly)
         throw new ByreError(
           "INVALID_ARGUMENT",
           "A crashed guest cannot go on: reset the machine or power it off.",
@@ -215,7 +209,7 @@ export class V86Machine implements Machine {
   }
 
   onChange(listener: () => void): () => void {
-    return this.changes.add(listener);
+    return this.condition.onChange(listener);
   }
 
   close(): Promise<void> {
@@ -256,6 +250,10 @@ export class V86Machine implements Machine {
   /** Sets up another emulator. It listens to its guest, and is not the machine's own before `adopt`. */
   private async build(configuration: MachineConfiguration): Promise<EmulatorParts> {
     const parts = await this.buildParts(configuration);
+    if (this.closing) {
+      await parts.destroy();
+      throw new ByreError("CLOSED", "The machine is closed.");
+    }
     this.hook(parts);
     return parts;
   }
@@ -302,7 +300,7 @@ export class V86Machine implements Machine {
     const wasRunning = this.state === "running";
     const failure = await this.rested();
     if (failure) throw failure;
-    if (wasRunning) this.change("paused");
+    if (wasRunning) this.condition.change("paused");
     let done = false;
     try {
       const result = await work();
@@ -311,7 +309,7 @@ export class V86Machine implements Machine {
     } finally {
       if (done && thenStop) {
         this.goal = "stopped";
-        this.change("stopped");
+        this.condition.change("stopped");
       } else if (wasRunning) await this.run();
     }
   }
@@ -329,13 +327,14 @@ export class V86Machine implements Machine {
       throw error;
     }
     this.drives.cancel();
+    this.guests++;
     this.serial.clearInput();
     if (!unflushed) {
       await this.run();
       return;
     }
     this.goal = "running";
-    this.halt(unflushed, false);
+    this.condition.halt(unflushed, false);
     throw unflushed;
   }
 
@@ -365,7 +364,7 @@ export class V86Machine implements Machine {
       this.fail(toByreError(error));
       throw error;
     }
-    this.change(goal);
+    this.condition.change(goal);
   }
 
   private async run(): Promise<void> {
@@ -373,7 +372,7 @@ export class V86Machine implements Machine {
     // A run that overtakes a stop would leave v86's stop waiting for ever.
     await this.stopping;
     this.parts.started = true;
-    this.change("running");
+    this.condition.change("running");
     this.clock.start();
     await this.emulator.run();
   }
@@ -389,9 +388,10 @@ export class V86Machine implements Machine {
   private guestStopped(): void {
     if (this.state !== "running") return;
     void this.stopProcessor();
+    const guest = this.guests;
     this.line
       .inTurn(async () => {
-        if (this.state === "running") await this.reach("stopped");
+        if (this.state === "running" && this.guests === guest) await this.reach("stopped");
       })
       .catch(() => {
         // The state is `error` and says why.
@@ -402,18 +402,7 @@ export class V86Machine implements Machine {
     if (this.closing || this.state === "stopped") return;
     void this.stopProcessor();
     // The first of several is what the person sees; `retry` repeats all.
-    if (this.state !== "error") this.halt(error, deadly);
-  }
-
-  private halt(error: ByreError, deadly: boolean): void {
-    this.deadly = deadly;
-    this.change("error", { code: error.code, message: error.message, cause: error });
-  }
-
-  private change(state: MachineState, error?: MachineError): void {
-    this.currentState = state;
-    this.currentError = error;
-    this.changes.notify();
+    if (this.state !== "error") this.condition.halt(error, deadly);
   }
 
   private async destroy(): Promise<void> {
@@ -422,6 +411,6 @@ export class V86Machine implements Machine {
     this.devices.close();
     await this.parts.destroy();
     this.drives.close();
-    if (this.state !== "stopped") this.change("stopped");
+    if (this.state !== "stopped") this.condition.change("stopped");
   }
 }
