@@ -110,7 +110,8 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
       if (fdc.drives[0]) fd.attach(fdc.drives[0]);
     },
     async refresh() {
-      await Promise.all(ide().map((disk) => disk.refresh()));
+      // No CD is put back, and one that cannot be read must not end the machine.
+      await Promise.all([hda?.refresh(), hdb?.refresh()]);
       const primary = parts?.emulator.v86.cpu.devices.ide?.primary;
       for (const drive of [primary?.master, primary?.slave]) if (drive) mendGeometry(drive);
       cd.refresh();

@@ -263,6 +263,20 @@ describe("a loaded state", () => {
     expect(await cd.test()).toEqual(NO_MEDIUM);
   });
 
+  test("needs nothing of a CD that cannot be read", async () => {
+    const { guest, machine } = await boot();
+    const device = createScriptedDevice(disc("a.iso", 8), { immediate: false });
+    await machine.media.insertCdrom(device);
+    await machine.save("a");
+    device.fail("read", new ByreError("NETWORK", "The disc cannot be reached."));
+    await machine.load("a");
+    expect([machine.state, machine.media.cdrom?.name]).toEqual(["running", "a.iso"]);
+    device.fail("read", undefined);
+    const cd = cdDriver(guest);
+    await cd.hear();
+    expect(await cd.read(3)).toEqual([3, 3, 3, 3]);
+  });
+
   test("of a machine with a CD is started without it, and takes one", async () => {
     const { device, guest, machine } = await boot();
     await machine.media.insertCdrom(disc("a.iso", 8));
