@@ -206,6 +206,50 @@ test("a licence is asked for in the frame; declined, nothing runs", async ({
   await expect(frame.getByRole("region", { name: "Screen" })).toBeHidden();
 });
 
+test("a frame of another site runs where such frames may store nothing", async ({
+  page,
+  images,
+  examples,
+  byre,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage(), etag: '"1"' });
+  await openExample(page, examples.replace("127.0.0.1", "localhost"), byre, images.url("guest.qcow2"));
+  await frameOf(page).getByRole("button", { name: "Start" }).click();
+  await expect(page.locator("#output")).toContainText(BANNER);
+  const inside = page.frames().find((frame) => frame.url().startsWith(byre));
+  const locks = () => navigator.locks.request("any", async () => "to be had").catch(({ name }) => name);
+  expect(await inside?.evaluate(locks)).toBe("SecurityError");
+});
+
+test("an address that changes while the page begins gets no machine that nobody was asked about", async ({
+  page,
+  images,
+  examples,
+  byre,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage(), etag: '"1"' });
+  const evil = `/#/run?image=${images.url("guest.qcow2")}&embed=1&origin=${examples}`;
+  // What a page around it could do in that very moment.
+  await page.addInitScript((hash) => {
+    if (location.hash !== "#/run?image=appliances/linux.qcow2&embed=1") return;
+    const open = indexedDB.open.bind(indexedDB);
+    indexedDB.open = (...words) => {
+      location.hash = hash;
+      return open(...words);
+    };
+  }, evil.slice(1));
+  await page.goto(`${examples}/embed.html`);
+  await page.evaluate((address) => {
+    document.querySelector("iframe")?.remove();
+    const frame = document.createElement("iframe");
+    frame.src = address;
+    document.body.append(frame);
+  }, `${byre}/#/run?image=appliances/linux.qcow2&embed=1`);
+  await expect(frameOf(page).getByRole("button", { name: "Start" })).toBeVisible();
+  expect(await call(page, "state")).toMatchObject({ state: "asking" });
+  expect(await call(page, "serial.text")).toBe("NOT_FOUND");
+});
+
 test("a frame whose browser keeps nothing for it runs all the same", async ({ page, images }) => {
   await page.addInitScript(() => {
     const denied = {

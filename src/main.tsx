@@ -8,14 +8,16 @@ import "./styles/base.css";
 installPageApi();
 // Before anything is drawn: React shows a page that it had to load some 300 ms after it began, and a machine
 // need not wait for that.
-openAddress(location.hash.slice(1));
+const address = location.hash.slice(1);
+const embedded = embeddedImage(address);
+// What is in the frame, and who may drive it, is decided once: another address is another page. The page around it
+// can change the address at any moment, and must not get a machine that was started under another one.
+if (embedded) addEventListener("hashchange", () => location.reload());
+openAddress(address);
 await startTheme();
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no element with the id root.");
-const embedded = embeddedImage(location.hash.slice(1));
 if (embedded) {
-  // What is in the frame, and who may drive it, is decided once: another address is another page.
-  addEventListener("hashchange", () => location.reload());
   const { EmbedApp } = await import("./embed/embed-app.tsx");
   createRoot(root).render(<EmbedApp image={embedded} />);
 } else createRoot(root).render(<App />);

@@ -1,5 +1,6 @@
 import { ByreError, metadataOf, parseHeader, type Qcow2Header } from "../../disk/index.ts";
 import { type ApplianceDescription, describeAppliance } from "../appliance/appliance-description.ts";
+import { oneLine } from "../appliance/plain-text.ts";
 
 /** What a look at the first bytes of an appliance shows. Everything in it is a stranger's word, cleaned and bounded. */
 export type ApplianceFacts =
@@ -26,6 +27,9 @@ export interface PresentAppliance {
   /** The image that it is built on, by the name it states. */
   readonly backingName: string | undefined;
 }
+
+/** Addresses are names of backing files too. */
+const MAX_BACKING_NAME_LENGTH = 255;
 
 /** What a list needs of an appliance: short texts only, so that a thousand hostile images fill no memory. */
 export type ListedFacts = Exclude<ApplianceFacts, PresentAppliance> | ListedAppliance;
@@ -149,7 +153,7 @@ export function factsOf(bytes: Uint8Array, fileBytes: number | undefined, url: s
     fileBytes,
     diskBytes: header.sizeBytes,
     startsAtOnce: description.snapshot !== undefined && header.snapshotCount > 0,
-    backingName: header.backingName,
+    backingName: header.backingName && oneLine(header.backingName, MAX_BACKING_NAME_LENGTH),
   };
 }
 

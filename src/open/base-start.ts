@@ -14,6 +14,7 @@ import {
   type NetworkChoice,
   readStateHeader,
 } from "../../emulator/index.ts";
+import { oneLine } from "../appliance/plain-text.ts";
 import type { BaseSnapshot } from "../library/machine-record.ts";
 import { nameAtSnapshot } from "./snapshot-file-name.ts";
 
@@ -102,7 +103,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     const found = find(image, wanted);
     if (!found) {
       if (wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
-      const note = `${base.name} says to start from its saved state "${wanted}", which it does not have.`;
+      const note = `${base.name} says to start from its saved state "${quoted(wanted)}", which it does not have.`;
       return { ...booted, notes: [...asks.notes, note] };
     }
     const { id, name, diskBytes } = found;
@@ -119,11 +120,13 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     const notes: string[] = [];
     if (memoryMiB !== undefined && memoryMiB !== configuration.memoryMiB)
       notes.push(
-        `The saved state "${name}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
+        `The saved state "${quoted(name)}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
       );
     // A guest looks for its disks when it boots.
     if (wish.secondDisk && !drives.includes("hdb"))
-      notes.push(`The saved state "${name}" knows of no second disk: the machine finds it after a reset.`);
+      notes.push(
+        `The saved state "${quoted(name)}" knows of no second disk: the machine finds it after a reset.`,
+      );
     if (notes.length > 0 && wish.snapshot === undefined) return booted;
     return { ...atSnapshot, startsAtOnce: true, configuration, notes };
   } finally {
@@ -169,14 +172,25 @@ function metadataIn(image: Qcow2Device): ReadonlyMap<string, string> {
 }
 
 function noSuch({ name: file, snapshots }: Qcow2Device, snapshot: string): ByreError {
-  const names = snapshots.slice(0, NAMES_SHOWN).map(({ name }) => `"${name}"`);
+  const names = snapshots.slice(0, NAMES_SHOWN).map(({ name }) => `"${quoted(name)}"`);
   const others = snapshots.length - names.length;
   const there = names.length === 0 ? "none" : `${names.join(", ")}${others > 0 ? ` and ${others} more` : ""}`;
-  return new ByreError("SNAPSHOT_NOT_FOUND", `${file} has no snapshot "${snapshot}". It has ${there}.`, {
-    file,
-    snapshot,
-  });
+  return new ByreError(
+    "SNAPSHOT_NOT_FOUND",
+    `${file} has no snapshot "${quoted(snapshot)}". It has ${there}.`,
+    {
+      file,
+      snapshot,
+    },
+  );
 }
+
+/** A stranger's words in a message. */
+function quoted(text: string): string {
+  return oneLine(text, MAX_QUOTED_LENGTH);
+}
+
+const MAX_QUOTED_LENGTH = 80;
 
 /** Names of snapshots in a message; a stranger's image may have thousands. */
 const NAMES_SHOWN = 10;

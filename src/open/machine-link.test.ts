@@ -149,6 +149,16 @@ describe("imageHash", () => {
     expect(imageHash(image(hash), PAGE)).toBe(hash);
   });
 
+  it.each([
+    "https://example.org/byre/debian:12.qcow2",
+    "https://example.org/byre/https://evil.example/x.qcow2",
+    "https://example.org/byre//x/y.qcow2",
+    "https://example.org/byre/?x.qcow2",
+  ])("leads back to %s", (url) => {
+    const link = { ...image("#/run?image=a.qcow2"), url };
+    expect(image(imageHash(link, PAGE)).url).toBe(url);
+  });
+
   it("quotes no more of a hostile link than a line, without what cannot be seen", () => {
     const link = `#/run?image=data:${encodeURIComponent(`\u202e\u0000${"x".repeat(1000)}`)}`;
     expect(() => parseMachineLink(link, PAGE)).toThrow(/^The image cannot come from data:x{74}…: /);

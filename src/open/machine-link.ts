@@ -77,9 +77,8 @@ export function parseMachineLink(link: string, page: string): MachineLink {
 
 /** The part of a link from `#` on. */
 export function imageHash(image: ImageLink, page: string): string {
-  const folder = new URL(".", page).href;
   const parameters = new URLSearchParams({
-    image: fromFolder(image.url, folder),
+    image: shortAddress(image.url, page),
   });
   if (image.memoryMiB !== undefined) parameters.set("memory", String(image.memoryMiB));
   if (image.snapshot !== undefined) parameters.set("snapshot", image.snapshot);
@@ -87,7 +86,7 @@ export function imageHash(image: ImageLink, page: string): string {
   if (image.network) parameters.set("network", networkChoiceText(image.network));
   for (const drive of LINK_DRIVES) {
     const url = image.drives[drive];
-    if (url !== undefined) parameters.set(drive, fromFolder(url, folder));
+    if (url !== undefined) parameters.set(drive, shortAddress(url, page));
   }
   if (image.embed) parameters.set("embed", "1");
   for (const origin of image.embed?.origins ?? []) parameters.append("origin", origin);
@@ -95,8 +94,14 @@ export function imageHash(image: ImageLink, page: string): string {
   return `#/run?${parameters.toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
 }
 
-function fromFolder(url: string, folder: string): string {
-  return url.startsWith(folder) && url.length > folder.length ? url.slice(folder.length) : url;
+/** An address as short as it can stand in a link of a page: what is in the page's folder is named from there. */
+export function shortAddress(url: string, page: string): string {
+  const folder = new URL(".", page).href;
+  if (!url.startsWith(folder)) return url;
+  const short = url.slice(folder.length);
+  // "disk:1.qcow2", say, would be an address of its own.
+  const isSame = short !== "" && URL.canParse(short, page) && new URL(short, page).href === url;
+  return isSame ? short : url;
 }
 
 function imageLink(image: string, parameters: URLSearchParams, page: string): ImageLink {

@@ -79,7 +79,9 @@ export async function openMachine(
   if (options.signal.aborted) cancel();
   options.signal.addEventListener("abort", cancel);
   try {
-    return await whileMakingFiles(() => openWith(request, { ...options, signal: opening.signal }));
+    const open = () => openWith(request, { ...options, signal: opening.signal });
+    // A frame of another site may be let store nothing, and a lock is refused there too.
+    return isThrownAway(request) ? await open() : await whileMakingFiles(open);
   } finally {
     options.signal.removeEventListener("abort", cancel);
   }
@@ -209,6 +211,11 @@ function startFromOf(
   };
 }
 
+/** A page of another site is not handed what the person keeps either. */
+function isThrownAway(request: OpenRequest): boolean {
+  return request.kind === "image" && (request.image.ephemeral || request.image.embed !== undefined);
+}
+
 async function openDisk(request: OpenRequest, options: OpenMachineOptions): Promise<OpenedDisk> {
   const { diskOnly } = request;
   const agree: StartWish["agree"] = (start, base) => agreeToStart(request, start, base, options.askStart);
@@ -219,9 +226,7 @@ async function openDisk(request: OpenRequest, options: OpenMachineOptions): Prom
   const secondDisk = image.drives.hdb !== undefined;
   const wish = { memoryMiB, snapshot, secondDisk, network, diskOnly, agree };
   const link = { drives: image.drives, options };
-  // A page of another site is not handed what the person keeps.
-  if (image.ephemeral || image.embed)
-    return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
+  if (isThrownAway(request)) return makeThrowAway(linkedChain(image.url, options), nameOf(image), wish, link);
   const known = fresh ? undefined : await machineFrom(image);
   if (known) return openKept(known, options);
   if (request.discFiles)

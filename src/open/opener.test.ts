@@ -1,14 +1,20 @@
 import { expect, it, vi } from "vitest";
 import { waitFor } from "../testing/wait-for.ts";
+import { parseMachineLink } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
-import type { OpenRequest } from "./open-machine.ts";
+import type { OpenMachineOptions, OpenRequest } from "./open-machine.ts";
+import type { StartQuestion } from "./start-question.ts";
 
 const looks: (() => void)[] = [];
 const closed: string[] = [];
 
 vi.mock("./open-machine.ts", () => ({
-  openMachine: vi.fn(async (request: OpenRequest) => {
-    const id = request.kind === "machine" ? request.id : "of files";
+  openMachine: vi.fn(async (request: OpenRequest, { askStart, signal }: OpenMachineOptions) => {
+    if (request.kind === "image") {
+      await askStart({} as StartQuestion);
+    }
+    signal.throwIfAborted();
+    const id = request.kind === "machine" ? request.id : `of ${request.kind}`;
     const session: Partial<MachineSession> = {
       id,
       name: id,
@@ -59,4 +65,17 @@ it("opens the later of two drops, and the machine that is on stays until the per
   if (again.phase === "asking") again.goOn();
   expect(await third).toBe("of files");
   expect(closed).toEqual(["running"]);
+});
+
+it("waits for nobody's answer where a script is unattended and the page asks about the same already", async () => {
+  const { opener } = await import("./opener.ts");
+  await opener.close();
+  const link = parseMachineLink("http://images.example/a.qcow2", document.baseURI);
+  if (link.kind !== "image") throw new Error(link.kind);
+  const attended = opener.open(link).catch(({ code }) => code);
+  await waitFor(() => expect(opener.state().phase).toBe("asking-start"));
+  const unattended = opener.open({ ...link }, { unattended: true });
+  expect((await unattended).id).toBe("of image");
+  expect(await attended).toBe("CANCELLED");
+  expect(opener.state().phase).toBe("open");
 });

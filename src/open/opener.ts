@@ -88,7 +88,9 @@ function createOpener(): Opener {
   let state: OpenState = { phase: "none" };
   /** The open machine and what was asked for to open it. */
   let here: { session: MachineSession; request: OpenRequest } | undefined;
-  let current: { key: string; opening: Promise<MachineSession>; abort: AbortController } | undefined;
+  let current:
+    | { key: string; unattended: boolean; opening: Promise<MachineSession>; abort: AbortController }
+    | undefined;
 
   function become(next: OpenState): void {
     state = next;
@@ -102,7 +104,11 @@ function createOpener(): Opener {
       if (state.phase !== "open") become({ phase: "open", ...here });
       return Promise.resolve(here.session);
     }
-    if (current?.key === key && !current.abort.signal.aborted) return current.opening;
+    const { unattended = false } = options;
+    // One that waits for answers is no good to whoever has nobody to give them.
+    const serves =
+      current?.key === key && !current.abort.signal.aborted && (current.unattended || !unattended);
+    if (current && serves) return current.opening;
     current?.abort.abort();
     const abort = new AbortController();
     const before = current?.opening.catch(() => {});
@@ -115,7 +121,7 @@ function createOpener(): Opener {
       await before;
       return openNow(opened, options, abort);
     })();
-    current = { key, opening, abort };
+    current = { key, unattended, opening, abort };
     const mine = current;
     const end = () => {
       if (current === mine) current = undefined;

@@ -2,7 +2,12 @@ import { ByreError } from "../../disk/index.ts";
 import type { NetworkChoice } from "../../emulator/index.ts";
 import type { LicenceToAccept } from "../appliance/accepted-licences.ts";
 import { agreeToLicence } from "../appliance/agree-to-licence.ts";
-import { type ApplianceDescription, describeAppliance } from "../appliance/appliance-description.ts";
+import {
+  type ApplianceDescription,
+  describeAppliance,
+  TEXT_LIMITS,
+} from "../appliance/appliance-description.ts";
+import { oneLine } from "../appliance/plain-text.ts";
 import type { BaseStart } from "./base-start.ts";
 import { plainName } from "./file-names.ts";
 import type { LinkDrives } from "./machine-link.ts";
@@ -55,7 +60,7 @@ export async function agreeToStart(
   const description: ApplianceDescription = {
     ...described,
     memoryMiB: start.configuration.memoryMiB,
-    snapshot: start.snapshot?.name,
+    snapshot: start.snapshot && oneLine(start.snapshot.name, TEXT_LIMITS.snapshot),
   };
   const name = described.name ?? plainName(file.name);
   const stranger = strangerOf(request, start, file.sizeBytes);

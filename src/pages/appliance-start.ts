@@ -1,5 +1,5 @@
 import { goTo } from "../components/page-location.ts";
-import { imageHash, parseMachineLink } from "../open/machine-link.ts";
+import { imageHash, parseMachineLink, shortAddress } from "../open/machine-link.ts";
 import { opener } from "../open/opener.ts";
 
 /**
@@ -19,8 +19,7 @@ export function startAppliance(url: string, discFiles?: readonly File[]): void {
 
 /** Where the page tells all about an appliance, from `#` on. */
 export function applianceHash(url: string): string {
-  const folder = new URL(".", document.baseURI).href;
-  const image = url.startsWith(folder) ? url.slice(folder.length) : url;
+  const image = shortAddress(url, document.baseURI);
   return `#/appliance?${new URLSearchParams({ image }).toString().replaceAll("%2F", "/").replaceAll("%3A", ":")}`;
 }
 

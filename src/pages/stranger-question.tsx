@@ -42,7 +42,8 @@ export function StrangerQuestion(props: StrangerQuestionProps) {
       <ApplianceFactsView {...stranger} description={description} origin={{ kind: "url", url }}>
         {drivenBy.length > 0 && (
           <Fact name="Driven by">
-            <bdo dir="ltr">{drivenBy.join(", ")}</bdo>, which can type into it and read what it shows
+            <bdo dir="ltr">{drivenBy.join(", ")}</bdo>, which can type into it, and read what it shows and its
+            whole disk
           </Fact>
         )}
         {LINK_DRIVES.map((drive) => {
