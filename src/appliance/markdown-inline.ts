@@ -1,3 +1,4 @@
+import { withoutEnd } from "./plain-text.ts";
 import { webAddress } from "./web-address.ts";
 
 export type Inline =
@@ -28,7 +29,14 @@ interface Open {
  */
 export function parseInline(text: string, maxParts: number): { children: Inline[]; parts: number } {
   const root: Open = { kind: "root", mark: "", children: [] };
-  const state: State = { text, stack: [root], parts: 0, plain: "", lastBacktick: text.lastIndexOf("`") };
+  const state: State = {
+    text,
+    stack: [root],
+    parts: 0,
+    plain: "",
+    lastBacktick: text.lastIndexOf("`"),
+    addressAt: 0,
+  };
   let at = 0;
   while (at < text.length) {
     if (state.parts >= maxParts) {
@@ -49,12 +57,15 @@ interface State {
   /** Characters read that are in no element yet. */
   plain: string;
   readonly lastBacktick: number;
+  /** Where the next bare address can begin: none is looked for in one that was refused. */
+  addressAt: number;
 }
 
 /** Characters with a meaning; all between them is text. */
 const SPECIAL = /[\\`*_[\]<\n!h]/g;
 const AUTOLINK = /<(https?:\/\/[^\s<>]{1,2000})>/iy;
 const BARE_LINK = /https?:\/\/[^\s<>"`]{1,2000}/iy;
+const SENTENCE_MARKS = ".,;:!?'\")]*_";
 const LINK_TARGET = /\]\(([^\s()<>]{0,2000})\)/y;
 
 /** Reads one mark, or the text up to the next. Returns where to go on. */
@@ -109,11 +120,13 @@ function code(state: State, at: number): number {
 
 /** Two spaces or a backslash before it make it count; else it is a space. */
 function lineEnd(state: State, at: number, hard = false): number {
-  const trimmed = state.plain.replace(/ +$/, "");
+  const trimmed = withoutEnd(state.plain, " ");
   const isBreak = hard || state.plain.length - trimmed.length >= 2;
   state.plain = trimmed;
+  // Else the next line end would look through this line too.
+  flush(state);
   if (isBreak) add(state, { kind: "break" });
-  else state.plain += " ";
+  else state.plain = " ";
   return at + 1;
 }
 
@@ -188,11 +201,13 @@ function autolink(state: State, at: number, character: "<" | "h"): number {
   const pattern = character === "<" ? AUTOLINK : BARE_LINK;
   pattern.lastIndex = at;
   const wordBefore = character === "h" && /[\p{L}\p{N}]/u.test(state.text[at - 1] ?? " ");
-  const found = inLink || wordBefore ? null : pattern.exec(state.text);
+  const refused = character === "h" && at < state.addressAt;
+  const found = inLink || wordBefore || refused ? null : pattern.exec(state.text);
   // A sentence's own marks are not the address's.
-  const written = found && (found[1] ?? found[0].replace(/[.,;:!?'")\]*_]+$/, ""));
+  const written = found && (found[1] ?? withoutEnd(found[0], SENTENCE_MARKS));
   const url = written && webAddress(written);
   if (!found || !url) {
+    if (found && character === "h") state.addressAt = at + found[0].length;
     state.plain += character;
     return at + 1;
   }

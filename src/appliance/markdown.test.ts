@@ -124,6 +124,36 @@ describe("Markdown", () => {
     expect(count(blocks)).toBeLessThan(8 * MAX_MARKDOWN_PARTS);
   });
 
+  it.each([
+    ["spaces, then many lines", 1, `a${" ".repeat(30_000)}b${"\nc".repeat(15_000)}`],
+    ["many lines", 20, "a\n".repeat(32_000)],
+    ["a heading with spaces inside", 40, `# x${" ".repeat(64_000)}y`],
+    ["a heading with hashes inside", 40, `# x${"#".repeat(64_000)}y`],
+    [
+      "addresses that are refused, and marks",
+      40,
+      `${"http://u@".repeat(74)}${".".repeat(1300)}a `.repeat(32),
+    ],
+  ])("reads %s at once", (_, times, text) => {
+    const before = performance.now();
+    for (let time = 0; time < times; time++) parseMarkdown(text);
+    // Each took more than a minute when trimming looked through what was read before.
+    expect(performance.now() - before).toBeLessThan(10_000);
+  });
+
+  it.each([
+    ["# x ## #", "h1(x ##)"],
+    ["# x # ", "h1(x #)"],
+    ["# ##", "h1()"],
+    [" #\t x\t", "h1(x)"],
+    ["see http://u@x.y/http://z, *b*", "p(see http://u@x.y/http://z, i(b))"],
+    ["http://u@[a](https://x.y)", "p(http://u@a(https://x.y/: a))"],
+    ["http://u@a https://x.y?!", "p(http://u@a a(https://x.y/: https://x.y)?!)"],
+    ["`a`  \n`b` \n*c*\\\n d", "p(code(a)/code(b) i(c)/d)"],
+  ])("reads %j to its end", (markdown, expected) => {
+    expect(outline(markdown)).toBe(expected);
+  });
+
   it("takes no deeper nesting than it shows", () => {
     const depth = (value: unknown): number =>
       Array.isArray(value)

@@ -1,4 +1,5 @@
 import { type Inline, parseInline } from "./markdown-inline.ts";
+import { withoutEnd } from "./plain-text.ts";
 
 export type Block =
   | { readonly kind: "heading"; readonly level: number; readonly children: readonly Inline[] }
@@ -26,7 +27,7 @@ export const MAX_MARKDOWN_PARTS = 2000;
 const MAX_LIST_DEPTH = 3;
 const MAX_HEADING_LEVEL = 6;
 
-const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$/;
+const HEADING = /^ {0,3}(#{1,6})[ \t]+/;
 /** May name a language, which changes nothing. */
 const FENCE = /^ {0,3}```[\w+-]*[ \t]*$/;
 const FENCE_END = /^ {0,3}```[ \t]*$/;
@@ -75,11 +76,12 @@ function readBlock(reader: Reader): Block {
   reader.parts++;
   const heading = HEADING.exec(line(reader));
   if (heading) {
+    const text = withoutEnd(withoutEnd(line(reader).slice(heading[0].length), "#"), " \t");
     reader.at++;
     // At most one deeper than the one before: a page's outline has no gaps, whatever the author skipped.
     const level = Math.min(heading[1]?.length ?? 1, reader.headingLevel + 1, MAX_HEADING_LEVEL);
     reader.headingLevel = level;
-    return { kind: "heading", level, children: inline(reader, heading[2] ?? "") };
+    return { kind: "heading", level, children: inline(reader, text) };
   }
   if (FENCE.test(line(reader))) return readCode(reader);
   const item = itemAt(reader);

@@ -28,3 +28,10 @@ export function severalLines(text: string): string {
     .replace(UNSEEN, (character) => (character === "\n" || character === "\t" ? character : ""))
     .trim();
 }
+
+/** A text without the marks at its end. A regular expression would look on from every place where such marks begin. */
+export function withoutEnd(text: string, marks: string): string {
+  let end = text.length;
+  while (end > 0 && marks.includes(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
+}
