@@ -52,6 +52,76 @@ test("an ISO boots from its CD, with an empty disk that keeps what is written an
   expect(await ask(page, `r${hex(FAR_SECTOR)}`)).toBe(`=${tinyGuestChecksum(sectorOf(0))}`);
 });
 
+/** Writes the guest's boot sector over the last sector of its floppy, by DMA, as a driver would. */
+async function writeLastFloppySector(page: Page): Promise<void> {
+  const BOOT_SECTOR = 0x7c00;
+  const out = (port: number, ...bytes: number[]) => bytes.map((byte) => `o${hex(port, 4)}${hex(byte, 2)}`);
+  const commands = [
+    // Channel 2 of the DMA controller: masked, from memory to the drive, 512 bytes, let go.
+    ...out(0x0a, 0x06),
+    ...out(0x0c, 0),
+    ...out(0x0b, 0x4a),
+    ...out(0x04, BOOT_SECTOR & 0xff, BOOT_SECTOR >> 8),
+    ...out(0x81, 0),
+    ...out(0x05, 0xff, 0x01),
+    ...out(0x0a, 0x02),
+    // Drive 0 with DMA; WRITE DATA of cylinder 79, head 1, sector 18.
+    ...out(0x3f2, 0x1c),
+    ...out(0x3f5, 0x45, 0x04, 79, 1, 18, 2, 18, 0x1b, 0xff),
+  ];
+  for (const command of commands) expect(await ask(page, command)).toBe("=00000000");
+  // Status 0: it has sought, with head 1, and ended as it should.
+  expect(await ask(page, "i03F5")).toBe("=00000024");
+}
+
+/** The last two bytes of each stored file of this name. */
+function endsOfStored(page: Page, name: string): Promise<number[][]> {
+  return page.evaluate(async (wanted) => {
+    const done = <Result>(request: IDBRequest<Result>) =>
+      new Promise<Result>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await done(indexedDB.open("byre-blocks"));
+    const transaction = database.transaction(["files", "blocks"]);
+    const files = await done(transaction.objectStore("files").getAll());
+    const ends = files
+      .filter((file) => file.name === wanted)
+      .map(async ({ fileId, sizeBytes, blockBytes }) => {
+        const last = sizeBytes - 2;
+        const block: Uint8Array | undefined = await done(
+          transaction.objectStore("blocks").get([fileId, Math.floor(last / blockBytes)]),
+        );
+        return [...(block?.subarray(last % blockBytes, (last % blockBytes) + 2) ?? [])];
+      });
+    const found = await Promise.all(ends);
+    database.close();
+    return found;
+  }, name);
+}
+
+test("what the guest writes to its floppy outlives the tab, and a machine made of its state has it", async ({
+  page,
+}) => {
+  const written = [0x55, 0xaa];
+  await page.goto("/");
+  await pick(page, { "boot.ima": Buffer.from(tinyGuestImage(1440 * 1024)) });
+  await waitForSerial(page, BANNER);
+  // Nothing saves itself meanwhile.
+  await page.evaluate(() => window.byre.machine?.setAutosaveMinutes(0));
+  expect(await endsOfStored(page, "boot.ima")).not.toContainEqual(written);
+  await writeLastFloppySector(page);
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  await expect.poll(() => endsOfStored(page, "boot.ima")).toEqual([written]);
+
+  await page.evaluate(async () => {
+    await window.byre.machine?.save("then");
+    await window.byre.machine?.startFromSnapshot("then");
+  });
+  await expect.poll(() => endsOfStored(page, "boot.ima")).toEqual([written, written]);
+});
+
 test("a floppy image boots, and a machine made of its saved state has a floppy of its own", async ({
   page,
 }) => {

@@ -75,6 +75,7 @@ export function createFloppyDrive(first: Floppy | undefined): FloppyDrive {
       if (inside && drive.buffer === inside.image && inside.image.restored) {
         inside.image.restored = false;
         drive.read_only = !inside.device.writable;
+        inside.replaced();
       } else load();
     },
     async insert(device, options, flush) {

@@ -1,18 +1,69 @@
-import { expect, test } from "vitest";
-import { createMemoryFile, openRawDevice } from "../disk/index.ts";
+import { expect, test, vi } from "vitest";
+import { ByreError, createMemoryFile, type MemoryFile, openRawDevice } from "../disk/index.ts";
 import { openFloppy } from "./floppy.ts";
+import { createScriptedDevice } from "./testing/scripted-device.ts";
 
 const FLOPPY_BYTES = 1440 * 1024;
 
-test("what the guest wrote into the image goes to the device with a flush, and only that", async () => {
+async function openScripted(options: { immediate: boolean }) {
   const file = createMemoryFile({ content: new Uint8Array(FLOPPY_BYTES).fill(0x11) });
-  const floppy = await openFloppy(openRawDevice(file));
-  expect(floppy.dirtyBytes()).toBe(0);
+  const device = createScriptedDevice(openRawDevice(file), options);
+  return { file, device, floppy: await openFloppy(device) };
+}
+const around = (file: MemoryFile) => [...file.toBytes().subarray(1020, 1027)];
+const WRITTEN = [0x11, 0x11, 1, 2, 3, 0x11, 0x11];
+
+test("what the guest writes into the image goes to the device in the same call, and only that", async () => {
+  const { file, device, floppy } = await openScripted({ immediate: true });
+  const written = vi.spyOn(device, "writeNow");
+  floppy.image.set(1022, Uint8Array.of(1, 2, 3), () => {});
+  expect([floppy.dirtyBytes(), around(file)]).toEqual([0, WRITTEN]);
+  expect(written.mock.calls.map(([offset, { length }]) => [offset, length])).toEqual([
+    [512, 512],
+    [1024, 512],
+  ]);
+});
+
+test("what the device does not take at once it is given without a flush, as it is by then", async () => {
+  const { file, device, floppy } = await openScripted({ immediate: false });
+  device.hold("write");
+  floppy.image.set(1022, Uint8Array.of(9, 9, 9), () => {});
+  await device.requested("write", 1);
   floppy.image.set(1022, Uint8Array.of(1, 2, 3), () => {});
   expect(floppy.dirtyBytes()).toBe(1024);
+  device.release("write");
+  // The first sector as it was, then both.
+  await device.requested("write", 3);
   await floppy.flush();
-  expect(floppy.dirtyBytes()).toBe(0);
-  expect([...file.toBytes().subarray(1020, 1027)]).toEqual([0x11, 0x11, 1, 2, 3, 0x11, 0x11]);
+  expect([floppy.dirtyBytes(), around(file)]).toEqual([0, WRITTEN]);
+  expect(device.log.filter((entry) => entry.startsWith("write"))).toEqual([
+    "write 512+512",
+    "write 512+512",
+    "write 1024+512",
+  ]);
+});
+
+test("what the device fails to take is kept, and the flush tells of it until it is taken", async () => {
+  for (const immediate of [true, false]) {
+    const { file, device, floppy } = await openScripted({ immediate });
+    const full = new ByreError("QUOTA_EXCEEDED", "There is no room.");
+    device.fail("write", full);
+    floppy.image.set(1022, Uint8Array.of(1, 2, 3), () => {});
+    await device.requested("write", 1);
+    await expect(floppy.flush()).rejects.toBe(full);
+    expect(floppy.dirtyBytes()).toBe(1024);
+    device.fail("write", undefined);
+    await floppy.flush();
+    expect([floppy.dirtyBytes(), around(file)]).toEqual([0, WRITTEN]);
+  }
+});
+
+test("a device that may not be written to is left alone", async () => {
+  const file = createMemoryFile({ content: new Uint8Array(FLOPPY_BYTES).fill(0x11) });
+  const floppy = await openFloppy(openRawDevice(file, { writable: false }));
+  floppy.image.set(1022, Uint8Array.of(1, 2, 3), () => {});
+  await floppy.flush();
+  expect([floppy.dirtyBytes(), file.toBytes()[1022]]).toEqual([0, 0x11]);
 });
 
 test("an image that is no floppy's size is one of the next size, and is written back without its end", async () => {

@@ -25,9 +25,11 @@ export class FloppyImage {
   /** Whether a saved state has brought what is in it: it was saved with this disk in the drive. */
   restored = false;
 
+  /** @param onWrite called when the guest has written to it. */
   constructor(
     public buffer: ArrayBuffer,
     private readonly device: BlockDevice,
+    private readonly onWrite: (image: FloppyImage, startBytes: number, lengthBytes: number) => void,
   ) {
     this.byteLength = buffer.byteLength;
   }
@@ -46,6 +48,7 @@ export class FloppyImage {
 
   set(startBytes: number, data: Uint8Array, callback: () => void): void {
     new Uint8Array(this.buffer).set(data, startBytes);
+    this.onWrite(this, startBytes, data.length);
     callback();
   }
 
@@ -71,15 +74,20 @@ export class FloppyImage {
   }
 }
 
-/** A floppy disk. What the guest writes is found by comparing, and goes to the device when the machine flushes. */
+/**
+ * A floppy disk. What the guest writes goes to its device at once, as a hard disk's does: a page may be gone before the
+ * next flush. Where that cannot be, it is found by comparing, until it is there.
+ */
 export interface Floppy {
   readonly device: BlockDevice;
   /** The one in the emulator that runs. */
   image: FloppyImage;
   /** For another emulator; it has the same bytes until a state brings others. */
   anotherImage(): FloppyImage;
-  /** Bytes of the sectors that differ from the device. */
+  /** Bytes of the sectors that differ from the device, and of those that are not durable there. */
   dirtyBytes(): number;
+  /** A state has brought other bytes: begins to write them to the device. What that meets, `flush` meets too. */
+  replaced(): void;
   /** Writes the sectors that differ to the device and flushes it. */
   flush(): Promise<void>;
 }
@@ -102,11 +110,12 @@ export async function openFloppy(device: BlockDevice): Promise<Floppy> {
   const whole = new Uint8Array(sectors * SECTOR_BYTES);
   whole.set(stored);
 
-  const dirtySectors = () => {
+  const dirtySectors = (fromBytes = 0, toBytes = sizeBytes) => {
     const bytes = new Uint8Array(floppy.image.buffer, 0, sizeBytes);
     const offsets: number[] = [];
-    for (let offset = 0; offset < bytes.length; offset += SECTOR_BYTES) {
-      const end = Math.min(offset + SECTOR_BYTES, bytes.length);
+    const first = fromBytes - (fromBytes % SECTOR_BYTES);
+    for (let offset = first; offset < Math.min(toBytes, sizeBytes); offset += SECTOR_BYTES) {
+      const end = Math.min(offset + SECTOR_BYTES, sizeBytes);
       for (let at = offset; at < end; at++) {
         if (bytes[at] === stored[at]) continue;
         offsets.push(offset);
@@ -115,20 +124,58 @@ export async function openFloppy(device: BlockDevice): Promise<Floppy> {
     }
     return offsets;
   };
+  const sectorAt = (offset: number) =>
+    new Uint8Array(floppy.image.buffer.slice(offset, Math.min(offset + SECTOR_BYTES, sizeBytes)));
+  /** Whether all that differs in a range could be written without waiting. */
+  const writeNow = (fromBytes?: number, toBytes?: number) =>
+    dirtySectors(fromBytes, toBytes).every((offset) => {
+      const sector = sectorAt(offset);
+      const written = device.writeNow(offset, sector);
+      if (written) stored.set(sector, offset);
+      return written;
+    });
+  let writing: Promise<void> | undefined;
+  /** All that differs, what the guest writes meanwhile too. */
+  const write = () => {
+    writing ??= writeAll().finally(() => {
+      writing = undefined;
+    });
+    return writing;
+  };
+  const writeAll = async () => {
+    while (!writeNow()) {
+      const [offset = 0] = dirtySectors();
+      const sector = sectorAt(offset);
+      await device.write(offset, sector);
+      stored.set(sector, offset);
+    }
+  };
+  const writeSoon = (fromBytes?: number, toBytes?: number) => {
+    if (!device.writable) return;
+    try {
+      if (writeNow(fromBytes, toBytes)) return;
+    } catch {
+      // It differs still, and the flush meets the same error.
+      return;
+    }
+    write().catch(() => {
+      // As above.
+    });
+  };
+  const imageOf = (buffer: ArrayBuffer) =>
+    new FloppyImage(buffer, device, (image, startBytes, lengthBytes) => {
+      if (image === floppy.image) writeSoon(startBytes, startBytes + lengthBytes);
+    });
   const floppy: Floppy = {
     device,
-    image: new FloppyImage(whole.buffer, device),
-    anotherImage: () => new FloppyImage(floppy.image.buffer, device),
+    image: imageOf(whole.buffer),
+    anotherImage: () => imageOf(floppy.image.buffer),
     dirtyBytes: () =>
       device.writable ? dirtySectors().length * SECTOR_BYTES + device.dirtyBytes : device.dirtyBytes,
+    replaced: () => writeSoon(),
     async flush() {
       if (!device.writable) return;
-      for (const offset of dirtySectors()) {
-        const end = Math.min(offset + SECTOR_BYTES, sizeBytes);
-        const sector = new Uint8Array(floppy.image.buffer.slice(offset, end));
-        await device.write(offset, sector);
-        stored.set(sector, offset);
-      }
+      await write();
       await device.flush();
     },
   };

@@ -314,10 +314,8 @@ describe("a loaded state", () => {
     poke(10);
     await machine.save("a");
     poke(11);
-    await machine.flush();
     expect(await first(a)).toBe(11);
     await machine.load("a");
-    await machine.flush();
     expect(await first(a)).toBe(10);
 
     await machine.media.insertFloppy(b);

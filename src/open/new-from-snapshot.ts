@@ -52,6 +52,8 @@ export async function machineFromSnapshot(
       } finally {
         await to.close();
       }
+      // The floppy is copied from its file.
+      await parts.machine.flush();
       const drives = await copyDrives(parts.drives, snapshot, { signal: hooks.signal });
       // As they are by now: they change while the machine is on.
       const latest = record && (await library.get(record.id));
