@@ -15,7 +15,7 @@ export {
   type HttpProgress,
   openHttpFile,
 } from "./files/http-file.ts";
-export type { FileIdentity } from "./files/http-identity.ts";
+export { type FileIdentity, identityFrom, isSameIdentity } from "./files/http-identity.ts";
 export type { ImportProgress, ImportState } from "./files/importing-copy.ts";
 export {
   type ImportingFile,

@@ -14,13 +14,9 @@ export function identityFrom(headers: Headers, sizeBytes: number): FileIdentity 
   return { sizeBytes, ...(etag && { etag }), ...(lastModified && { lastModified }) };
 }
 
-/**
- * @throws ByreError FILE_CHANGED naming both, when the two cannot be the same bytes. An ETag decides where
- *   both have one (weak ones by their value: servers weaken them when they might compress); else
- *   Last-Modified, where both have that.
- */
+/** @throws ByreError FILE_CHANGED naming both, when the two cannot be the same bytes. */
 export function checkIdentity(name: string, pinned: FileIdentity, found: FileIdentity): void {
-  if (isSame(pinned, found)) return;
+  if (isSameIdentity(pinned, found)) return;
   throw new ByreError(
     "FILE_CHANGED",
     `${name} has changed on its server: it was ${inWords(pinned)}, and is now ${inWords(found)}. ` +
@@ -37,7 +33,11 @@ export function checkIdentity(name: string, pinned: FileIdentity, found: FileIde
   );
 }
 
-function isSame(a: FileIdentity, b: FileIdentity): boolean {
+/**
+ * Whether two answers can be of the same bytes. An ETag decides where both have one (weak ones by their value: servers
+ * weaken them when they might compress); else Last-Modified, where both have that.
+ */
+export function isSameIdentity(a: FileIdentity, b: FileIdentity): boolean {
   if (a.sizeBytes !== b.sizeBytes) return false;
   if (a.etag && b.etag) return a.etag.replace(/^W\//, "") === b.etag.replace(/^W\//, "");
   return !a.lastModified || !b.lastModified || a.lastModified === b.lastModified;

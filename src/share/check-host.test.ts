@@ -132,21 +132,45 @@ it.each(POORLY)("warns of %s", async (_what, vices, how, words) => {
   expect(poor[0]?.remedy).toBeTruthy();
 });
 
-it("finds that a server names another version each time", async () => {
+type HeaderValues = Record<string, string | undefined>;
+
+/** A server that answers first with one set of headers, then with another. */
+async function checkTwo(first: HeaderValues, second: HeaderValues) {
   let count = 0;
-  const { findings, works } = await checkHost(URL_OF_IMAGE, {
-    page: PAGE,
-    signal: new AbortController().signal,
-    fetch: ((url: unknown, init: RequestInit) =>
-      server({ headers: { etag: `"${count++}"` } })(url, init)) as typeof fetch,
-  });
+  const answer = (url: unknown, init: RequestInit) =>
+    server({ headers: count++ === 0 ? first : second })(url, init);
+  const { signal } = new AbortController();
+  return checkHost(URL_OF_IMAGE, { page: PAGE, signal, fetch: answer as typeof fetch });
+}
+
+const MODIFIED = "Sat, 21 Nov 2026 10:00:00 GMT";
+const LATER = "Sat, 21 Nov 2026 10:00:07 GMT";
+const NO_ETAG = { etag: undefined };
+
+it.each([
+  ["another ETag", { etag: '"1"' }, { etag: '"2"' }],
+  [
+    "another Last-Modified and no ETag",
+    { ...NO_ETAG, "last-modified": MODIFIED },
+    { ...NO_ETAG, "last-modified": LATER },
+  ],
+])("finds that a server names another version each time: %s", async (_what, first, second) => {
+  const { findings, works } = await checkTwo(first, second);
   expect(works).toBe(false);
   expect(findings.at(-1)?.what).toMatch(/another version of the file with each answer/);
 });
 
+it.each<[string, HeaderValues, HeaderValues]>([
+  ["the same ETag from two copies of other ages", { "last-modified": MODIFIED }, { "last-modified": LATER }],
+  ["an ETag that is weak at times", { etag: 'W/"abc"' }, { etag: '"abc"' }],
+  ["Last-Modified in one answer alone", { "last-modified": MODIFIED }, {}],
+])("takes for the same version what the page does: %s", async (_what, first, second) => {
+  const { findings } = await checkTwo(first, second);
+  expect(findings.every(({ level }) => level === "good")).toBe(true);
+});
+
 it("takes Last-Modified, which no server has to expose, for the version", async () => {
-  const modified = "Sat, 21 Nov 2026 10:00:00 GMT";
-  const { findings } = await check({ headers: { etag: undefined, "last-modified": modified } });
+  const { findings } = await check({ headers: { ...NO_ETAG, "last-modified": MODIFIED } });
   expect(findings.every(({ level }) => level === "good")).toBe(true);
 });
 
