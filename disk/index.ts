@@ -16,6 +16,7 @@ export {
   openHttpFile,
 } from "./files/http-file.ts";
 export { type FileIdentity, identityFrom, isSameIdentity } from "./files/http-identity.ts";
+export { type ContentRange, parseContentRange, wholeLength } from "./files/http-range.ts";
 export type { ImportProgress, ImportState } from "./files/importing-copy.ts";
 export {
   type ImportingFile,

@@ -7,10 +7,14 @@ const URL_OF_IMAGE = "https://images.example/notes.qcow2";
 const IMAGE = new Uint8Array(100_000).fill(7);
 IMAGE.set([0x51, 0x46, 0x49, 0xfb]);
 
+type HeaderValues = Record<string, string | undefined>;
+
 interface Vices {
   status?: number;
   ranges?: boolean;
-  headers?: Record<string, string | undefined>;
+  headers?: HeaderValues;
+  /** What it answers to who asks for the whole file: these headers too, or nothing. */
+  whole?: HeaderValues | "refused";
   bytes?: Uint8Array<ArrayBuffer>;
   cors?: boolean;
   /** The connection is lost after so many bytes. */
@@ -23,6 +27,7 @@ function server({
   status,
   ranges = true,
   headers = {},
+  whole = {},
   bytes = IMAGE,
   cors = true,
   cutAfter,
@@ -32,17 +37,20 @@ function server({
     if (!on || (!cors && init.mode !== "no-cors")) throw new TypeError("Failed to fetch");
     if (status !== undefined) return new Response("no", { status });
     const asked = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init.headers).get("range") ?? "");
-    const start = ranges ? Number(asked?.[1]) : 0;
-    const end = ranges ? Math.min(Number(asked?.[2]) + 1, bytes.length) : bytes.length;
-    const shown: Record<string, string | undefined> = {
+    const part = ranges && asked;
+    if (!asked && whole === "refused") return new Response("no", { status: 403 });
+    const start = part ? Number(part[1]) : 0;
+    const end = part ? Math.min(Number(part[2]) + 1, bytes.length) : bytes.length;
+    const shown: HeaderValues = {
       "content-length": String(end - start),
       etag: '"1"',
-      ...(ranges && { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }),
+      ...(part && { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }),
       ...headers,
+      ...(!part && whole !== "refused" && whole),
     };
     const body = cutAfter === undefined ? bytes.slice(start, end) : cutStream(bytes.slice(start, cutAfter));
     return new Response(body, {
-      status: ranges ? 206 : 200,
+      status: part ? 206 : 200,
       headers: Object.entries(shown).flatMap(([name, value]) => (value ? [[name, value]] : [])) as [
         string,
         string,
@@ -79,6 +87,9 @@ it("finds nothing wrong with a server that does all, and knows the file again", 
   expect(findings.at(-1)?.what).toBe("It is the file that was exported.");
 });
 
+const HIDDEN_RANGE = { "content-range": undefined };
+const NO_LENGTH = { "content-length": undefined };
+
 const BADLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, RegExp][] = [
   ["an address that is none", {}, { url: "notes.qcow2" }, /not an address/],
   ["a script", {}, { url: "javascript:alert(1)" }, /not an address/],
@@ -104,7 +115,43 @@ const BADLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, R
     "all of a large file at once",
     { ranges: false, headers: { "content-length": "600000000" } },
     {},
-    /only the whole file \(572 MiB\)/,
+    /only the whole file \(572 MiB\).*512 MiB is the most/,
+  ],
+  [
+    "all of a file at once that was large when it was exported",
+    { ranges: false, headers: NO_LENGTH },
+    { expected: { ...PRINT, sizeBytes: 600_000_000 } },
+    /only the whole file \(572 MiB\).*512 MiB is the most/,
+  ],
+  [
+    "parts of a large file that nobody sees which they are",
+    { headers: HIDDEN_RANGE, whole: { "content-length": "600000000" } },
+    {},
+    /all of it \(572 MiB\) is fetched.*512 MiB is the most/,
+  ],
+  [
+    "such parts of a file that was large when it was exported",
+    { headers: HIDDEN_RANGE, whole: NO_LENGTH },
+    { expected: { ...PRINT, sizeBytes: 600_000_000 } },
+    /all of it \(572 MiB\) is fetched.*512 MiB is the most/,
+  ],
+  [
+    "shorter parts than it is asked for",
+    { headers: { "content-range": "bytes 0-1023/100000" } },
+    {},
+    /another part of the file/,
+  ],
+  [
+    "hidden parts, and never the whole",
+    { headers: HIDDEN_RANGE, whole: "refused" },
+    {},
+    /does not hand out the whole/,
+  ],
+  [
+    "hidden parts of half of the file",
+    { headers: HIDDEN_RANGE, bytes: IMAGE.slice(0, 90_000) },
+    { expected: PRINT },
+    /the exported one has/,
   ],
 ];
 
@@ -118,7 +165,8 @@ it.each(BADLY)("hands out no link for %s, and says how to mend it", async (_what
 
 const POORLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, RegExp][] = [
   ["a server without ranges", { ranges: false }, {}, /only the whole file \(98 KiB\)/],
-  ["a hidden Content-Range", { headers: { "content-range": undefined } }, {}, /does not show which part/],
+  ["a hidden Content-Range", { headers: HIDDEN_RANGE }, {}, /does not show which part.*\(98 KiB\)/],
+  ["an unknown length", { ranges: false, headers: NO_LENGTH }, {}, /only the whole file, which/],
   ["no version", { headers: { etag: undefined } }, {}, /does not show which version/],
   ["this computer", {}, { url: "http://127.0.0.1:8080/a" }, /Only this computer/],
 ];
@@ -131,8 +179,6 @@ it.each(POORLY)("warns of %s", async (_what, vices, how, words) => {
   expect(poor[0]?.what).toMatch(words);
   expect(poor[0]?.remedy).toBeTruthy();
 });
-
-type HeaderValues = Record<string, string | undefined>;
 
 /** A server that answers first with one set of headers, then with another. */
 async function checkTwo(first: HeaderValues, second: HeaderValues) {

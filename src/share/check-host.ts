@@ -1,4 +1,4 @@
-import { identityFrom, isSameIdentity } from "../../disk/index.ts";
+import { identityFrom, isSameIdentity, parseContentRange, wholeLength } from "../../disk/index.ts";
 import { formatBytes } from "../components/format.ts";
 import { type ImagePrint, PRINT_BYTES, printOf } from "./image-print.ts";
 
@@ -72,12 +72,13 @@ async function look(address: string, options: HostCheckOptions, find: Find): Pro
     );
     return;
   }
-  const sizeBytes = checkRanges(url, response, find);
+  const handing = await checkRanges(url, response, options, find);
+  if (!handing) return;
+  const { sizeBytes, ranged } = handing;
   checkIdentity(response, find);
   if (!checkContent(beginning, find)) return;
   if (expected) await checkSame(beginning, sizeBytes, expected, find);
-  if (response.status === 206 && sizeBytes !== undefined)
-    await checkAgain(url, sizeBytes, response, options, find);
+  if (ranged && sizeBytes !== undefined) await checkAgain(url, sizeBytes, response, options, find);
 }
 
 /** The address itself, before anything is asked. */
@@ -119,15 +120,17 @@ type Answer =
   | { readonly kind: "hidden" }
   | { readonly kind: "silent" };
 
-async function ask(url: URL, startBytes: number, options: HostCheckOptions): Promise<Answer> {
+/** @param startBytes of the part that is asked for; undefined: the whole file. */
+async function ask(url: URL, startBytes: number | undefined, options: HostCheckOptions): Promise<Answer> {
   const { signal, fetch: ask = fetch } = options;
   const init = {
     cache: "no-store",
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   } as const;
-  const range = `bytes=${startBytes}-${startBytes + PRINT_BYTES - 1}`;
+  const headers: HeadersInit =
+    startBytes === undefined ? {} : { Range: `bytes=${startBytes}-${startBytes + PRINT_BYTES - 1}` };
   try {
-    return { kind: "answer", response: await ask(url.href, { ...init, headers: { Range: range } }) };
+    return { kind: "answer", response: await ask(url.href, { ...init, headers }) };
   } catch {
     signal.throwIfAborted();
   }
@@ -165,28 +168,68 @@ function findStatus(url: URL, { status }: Response, find: Find): void {
   else find("bad", `${url.host} answers HTTP ${status}.`, "Check the address, or try again later.");
 }
 
-/** @returns the file's size, where the server shows it. */
-function checkRanges(url: URL, response: Response, find: Find): number | undefined {
+interface Handing {
+  /** Of the file, where the server shows it. */
+  readonly sizeBytes: number | undefined;
+  /** It is read by parts; else it is fetched whole. */
+  readonly ranged: boolean;
+}
+
+/** @returns undefined when it hands out nothing that can be used. */
+async function checkRanges(
+  url: URL,
+  response: Response,
+  options: HostCheckOptions,
+  find: Find,
+): Promise<Handing | undefined> {
   const { status, headers } = response;
-  const contentRange = /^bytes 0-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "");
-  if (status === 206 && contentRange) {
+  const range = parseContentRange(headers.get("content-range"));
+  if (status === 206 && range) {
+    if (range.startBytes !== 0 || range.endBytes !== Math.min(PRINT_BYTES, range.totalBytes)) {
+      find(
+        "bad",
+        "It hands out another part of the file than the one that is asked for.",
+        "Use a server that answers range requests as asked; most do.",
+      );
+      return undefined;
+    }
     find("good", "It hands out parts of the file, so a machine starts without all of it.");
-    return Number(contentRange[1]);
+    return { sizeBytes: range.totalBytes, ranged: true };
   }
   // Of a part, Content-Length is not the file's.
-  const length = status === 206 ? null : headers.get("content-length");
-  const sizeBytes = length === null ? undefined : Number(length);
-  const tooLarge = (sizeBytes ?? 0) > MAX_WHOLE_BYTES;
+  const whole = status === 206 ? await askWhole(url, options) : headers;
+  if (!whole) {
+    find(
+      "bad",
+      "It does not show which part of the file it hands out, and does not hand out the whole of it.",
+      `Have it send the header ${EXPOSE} with the file.`,
+    );
+    return undefined;
+  }
+  const sizeBytes = wholeLength(whole);
+  const fetchedBytes = sizeBytes ?? options.expected?.sizeBytes;
+  const tooLarge = (fetchedBytes ?? 0) > MAX_WHOLE_BYTES;
+  const size = fetchedBytes === undefined ? "" : ` (${formatBytes(fetchedBytes)})`;
+  const what =
+    status === 206
+      ? `It does not show which part of the file it hands out, so all of it${size} is fetched before a machine starts`
+      : `It hands out only the whole file${size}, which is fetched before a machine starts`;
   find(
     tooLarge ? "bad" : "poor",
-    status === 206
-      ? "It does not show which part of the file it hands out, so all of it is fetched before a machine starts."
-      : `It hands out only the whole file${sizeBytes === undefined ? "" : ` (${formatBytes(sizeBytes)})`}, which is fetched before a machine starts.`,
+    tooLarge ? `${what}; ${formatBytes(MAX_WHOLE_BYTES)} is the most that can be.` : `${what}.`,
     status === 206
       ? `Have it send the header ${EXPOSE} with the file.`
       : `Use a server that answers range requests; most do. ${url.host} does not.`,
   );
-  return sizeBytes;
+  return { sizeBytes, ranged: false };
+}
+
+/** @returns what the server says of the whole file; undefined when it does not hand it out. */
+async function askWhole(url: URL, options: HostCheckOptions): Promise<Headers | undefined> {
+  const whole = await ask(url, undefined, options);
+  if (whole.kind !== "answer") return undefined;
+  await whole.response.body?.cancel();
+  return whole.response.ok ? whole.response.headers : undefined;
 }
 
 function checkIdentity({ headers }: Response, find: Find): void {
