@@ -1,9 +1,10 @@
 import type { Locator, Page } from "@playwright/test";
+import { createMemoryFile, openQcow2 } from "../disk/index.ts";
 import { violations } from "./accessibility-check.ts";
 import { applianceImage } from "./appliance-images.ts";
 import { ask, expect, openLink, pick, test, waitForSerial } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
-import { savedGuestImage } from "./saved-images.ts";
+import { bytesOf, savedGuestImage } from "./saved-images.ts";
 
 const BANNER = "tiny guest ready";
 
@@ -148,6 +149,23 @@ test("a machine that was started from a saved state of its image is shared from 
   expect(await linkIn(panel)).toMatch(/saved\.qcow2&snapshot=ready$/);
   await panel.getByLabel("Start from").selectOption("What the image says");
   expect(await linkIn(panel)).toMatch(/saved\.qcow2$/);
+});
+
+test("a machine that was started from the older of two snapshots of one name is shared from there", async ({
+  page,
+  images,
+}) => {
+  const saved = createMemoryFile({ name: "saved.qcow2", content: await savedGuestImage() });
+  const device = await openQcow2(saved, { writable: true });
+  await device.createSnapshot({ name: "ready" });
+  await device.flush();
+  images.files.set("saved.qcow2", { bytes: bytesOf(saved), etag: '"1"' });
+  await openLink(page, `#/run?image=${images.url("saved.qcow2")}&snapshot=1`);
+  const panel = await openShare(page);
+  await panel.getByText("Choose how it starts").click();
+  await expect(panel.getByLabel("Start from")).toHaveValue("1");
+  await expect(panel.getByLabel("Start from")).toContainText("Saved state “ready” (id 1)");
+  expect(await linkIn(panel)).toMatch(/saved\.qcow2&snapshot=1$/);
 });
 
 test("the link is copied, and an appliance is shared from its own page with its saved states", async ({

@@ -100,7 +100,7 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     };
     const wanted = wish.snapshot ?? said.get("machine.snapshot");
     if (wanted === undefined) return booted;
-    const found = find(image, wanted);
+    const found = findSnapshot(image.snapshots, wanted);
     if (!found) {
       if (wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
       const note = `${base.name} says to start from its saved state "${quoted(wanted)}", which it does not have.`;
@@ -195,7 +195,11 @@ const MAX_QUOTED_LENGTH = 80;
 /** Names of snapshots in a message; a stranger's image may have thousands. */
 const NAMES_SHOWN = 10;
 
-function find({ snapshots }: Qcow2Device, idOrName: string) {
+/** Which snapshot of a base a link or the base itself means: the one with this id, else the newest of this name. */
+export function findSnapshot<Snapshot extends { readonly id: string; readonly name: string }>(
+  snapshots: readonly Snapshot[],
+  idOrName: string,
+): Snapshot | undefined {
   return snapshots.find(({ id }) => id === idOrName) ?? snapshots.findLast(({ name }) => name === idOrName);
 }
 

@@ -5,6 +5,7 @@ import { Notice } from "../components/notice.tsx";
 import { SelectField } from "../components/select-field.tsx";
 import { TextField } from "../components/text-field.tsx";
 import type { ImageLink } from "../open/machine-link.ts";
+import type { ImageState } from "./image-states.ts";
 import { LinkOutputs } from "./link-outputs.tsx";
 import styles from "./share-form.module.css";
 import { AS_THE_IMAGE_SAYS, isOnlyHere, type ShareChoice, shareLink } from "./share-link.ts";
@@ -13,9 +14,9 @@ export interface ShareFormProps {
   image: Pick<ImageLink, "url" | "drives">;
   /** Of the machine. */
   name: string;
-  /** Names of the image's saved states; undefined while nobody knows. */
-  states: readonly string[] | undefined;
-  /** The state to start from before the person chooses another. */
+  /** The image's saved states; undefined while nobody knows. */
+  states: readonly ImageState[] | undefined;
+  /** The state to start from before the person chooses another, as a link calls it. */
   startFrom?: string | undefined;
 }
 
@@ -38,7 +39,10 @@ export function ShareForm({ image, name, states = [], startFrom = "" }: ShareFor
               value={choice.snapshot}
               options={[
                 { value: "", words: "What the image says" },
-                ...states.map((state) => ({ value: state, words: `Saved state “${state}”` })),
+                ...states.map(({ name, inLink }) => ({
+                  value: inLink,
+                  words: `Saved state “${name}”${inLink === name ? "" : ` (id ${inLink})`}`,
+                })),
               ]}
               onChange={(snapshot) => change({ snapshot })}
             />

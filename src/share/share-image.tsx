@@ -6,10 +6,10 @@ import type { ShareSource } from "./share-source.ts";
 /** A link to an image that is on a server already. */
 export function ShareImage({ image, name }: { image: ShareSource; name: string }) {
   const states = useImageStates(image.url);
-  const { snapshot } = image;
+  const state = image.snapshot === undefined ? undefined : states?.find(image.snapshot);
   // What the image says by itself need not be said again.
-  const started = states && snapshot !== states.own && states.names.includes(snapshot ?? "") ? snapshot : "";
-  return <ShareForm key={started} image={image} name={name} states={states?.names} startFrom={started} />;
+  const started = state && state !== states?.own ? state.inLink : "";
+  return <ShareForm key={started} image={image} name={name} states={states?.all} startFrom={started} />;
 }
 
 /** Undefined until they are known, and where they cannot be: a link needs none. */

@@ -2,7 +2,7 @@ import { type ImageLink, imageHash, parseMachineLink } from "../open/machine-lin
 
 /** What of a link a person chooses when they share a machine. */
 export interface ShareChoice {
-  /** Name of a saved state of the image; empty: as the image says. */
+  /** A saved state of the image, by name or id; empty: as the image says. */
   readonly snapshot: string;
   /** MiB, as typed; empty: as the image says. */
   readonly memory: string;

@@ -182,7 +182,11 @@ function CheckAddress({ name, file }: { name: string; file: ExportedFile | undef
       <div role="status">{checked && <HostFindings check={checked.check} />}</div>
       {image &&
         (file ? (
-          <ShareForm image={image} name={name} states={file.states} />
+          <ShareForm
+            image={image}
+            name={name}
+            states={file.states.map((state) => ({ name: state, inLink: state }))}
+          />
         ) : (
           <ShareImage image={image} name={name} />
         ))}

@@ -26,7 +26,7 @@ export async function shareSource(session: MachineSession): Promise<ShareSource 
   const drives = Object.entries(pins).flatMap(([drive, pin]) => (pin ? [[drive, urlOf(pin)] as const] : []));
   const url = bootsFrom === undefined ? urlOf(base) : undefined;
   if (url === undefined || drives.some(([, address]) => address === undefined)) return undefined;
-  return { url, drives: Object.fromEntries(drives) as LinkDrives, snapshot: baseSnapshot?.name };
+  return { url, drives: Object.fromEntries(drives) as LinkDrives, snapshot: baseSnapshot?.id };
 }
 
 function urlOf({ source }: PinnedFile): string | undefined {
