@@ -123,6 +123,33 @@ test("a second disk that the image's saved state does not know makes it boot, un
   await expect(page.getByText("the machine finds it after a reset")).toBeVisible();
 });
 
+test("a machine starts from its base's state again, but not over a second disk that was written to since", async ({
+  page,
+  images,
+}) => {
+  images.files.set("saved.qcow2", { bytes: await savedGuestImage(), etag: '"1"' });
+  images.files.set("data.img", { bytes: Buffer.alloc(2 * MIB, 7), etag: '"2"' });
+  await openLink(
+    page,
+    `#/run?image=${images.url("saved.qcow2")}&hdb=${images.url("data.img")}&snapshot=ready`,
+  );
+  await waitForSerial(page, SAVED_WORDS);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.reload();
+  await waitForSerial(page, SAVED_WORDS);
+  await page.evaluate(() => window.byre.machine?.reset());
+  // The terminal still has what the state brought with it.
+  await waitForSerial(page, BANNER, { times: 2 });
+  await ask(page, "1\n");
+  await ask(page, `W${SECTOR}2A`);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  expect(await page.evaluate(() => window.byre.machine?.serial.text())).not.toContain(SAVED_WORDS);
+  await ask(page, "1\n");
+  expect(await ask(page, `R${SECTOR}`)).toBe(`=${tinyGuestChecksum(sectorOf(0x2a))}`);
+});
+
 test("a machine that is reset has an empty second disk again; deleted, nothing of it stays", async ({
   page,
   images,

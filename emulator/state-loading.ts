@@ -169,7 +169,9 @@ async function eachBatch(
       }
     }
   };
-  await Promise.all(Array.from({ length: BATCHES_UNDER_WAY }, takeNext));
+  // All of them come to their end first: who loads anew must not get what comes late.
+  const ended = await Promise.allSettled(Array.from({ length: BATCHES_UNDER_WAY }, takeNext));
+  for (const each of ended) if (each.status === "rejected") throw each.reason;
 }
 
 async function storedClusters(

@@ -131,7 +131,11 @@ export function createSession(parts: SessionParts): MachineSession {
     },
     pause: () => machine.pause(),
     resume: () => (mark?.suspended ? states.goOnSuspended(mark.suspended) : machine.resume()),
-    reset: () => (mark?.suspended ? mark.starting(undefined, boot) : boot()),
+    reset() {
+      const start = () => (mark?.suspended ? mark.starting(undefined, boot) : boot());
+      // Of a machine that is being suspended only then is known whether it is off, and what that start undoes.
+      return states.activity?.kind === "suspending" ? states.quietly(start) : start();
+    },
     async powerOff() {
       await machine.powerOff();
       // Whoever closes the page now is not asked about a machine that was on.

@@ -177,14 +177,17 @@ type Plan = Exclude<StartPlan, { kind: "ask" }> | { readonly kind: "disk" };
 
 /** How to start; asks the person where both ways lose something. */
 async function choosePlan(
-  { record, disk, baseSnapshot }: OpenedDisk,
+  { record, disk, drives, baseSnapshot }: OpenedDisk,
   diskOnly: boolean,
   { askResume }: OpenMachineOptions,
 ): Promise<Plan> {
   if (diskOnly) return { kind: "disk" };
   if (!record) return baseSnapshot ? { kind: "base", snapshot: baseSnapshot } : { kind: "boot" };
   const { device } = disk;
-  const plan = planStart(record, { snapshots: device.snapshots, pristine: await isPristine(device) });
+  const { hdb } = drives.disks;
+  // The base's memory fits neither disk once that was written to.
+  const pristine = (await isPristine(device)) && (!hdb || (await isPristine(hdb)));
+  const plan = planStart(record, { snapshots: device.snapshots, pristine });
   if (plan.kind !== "ask") return plan;
   const { name, openedAt: lastUsedAtMs = record.lastUsedAt } = record;
   const goOn = await askResume({ name, savedAtMs: plan.state.atMs, lastUsedAtMs });

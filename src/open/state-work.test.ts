@@ -45,6 +45,18 @@ it("tells of progress in steps of a hundredth", async () => {
   expect(told).toHaveLength(1000);
 });
 
+it("shows nothing any more of work that has failed, whatever it still tells", async () => {
+  const work = new StateWork(() => {});
+  let tell = (_: number) => {};
+  const failing = work.show(SAVING, {}, async ({ onProgress }) => {
+    tell = onProgress;
+    throw new Error("one part of it");
+  });
+  await expect(failing).rejects.toThrow("one part of it");
+  tell(0.5);
+  expect(work.activity).toBeUndefined();
+});
+
 it("calls off what is under way and what still waits, and goes on with the next", async () => {
   const work = new StateWork(() => {});
   const running = work.show(SAVING, {}, async ({ signal }) => {

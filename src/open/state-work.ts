@@ -70,10 +70,13 @@ export class StateWork {
     return this.inTurn(
       async (hooks) => {
         become(0);
+        let done = false;
         try {
           return await work({
             ...hooks,
             onProgress: (fraction) => {
+              // Of what failed in one part, others may go on for a moment.
+              if (done) return;
               const before = this.shown?.fraction ?? 0;
               if (Math.floor(fraction * PROGRESS_STEPS) !== Math.floor(before * PROGRESS_STEPS))
                 become(fraction);
@@ -81,6 +84,7 @@ export class StateWork {
             },
           });
         } finally {
+          done = true;
           this.shown = undefined;
           this.onChange();
         }
