@@ -71,7 +71,7 @@ export async function openCdDrive(
     for (const field of Object.keys(past) as (keyof IdeDiskStats)[]) past[field] += gone.stats[field];
     onChange();
     // What it is still reading must not be closed under it.
-    void gone.settled().then(tell);
+    void gone.released().then(tell);
   };
   return {
     get disk() {

@@ -106,6 +106,53 @@ test("a cancelled request calls nobody back, and a later one waits for a write t
   expect(read).toHaveBeenCalledWith(3);
 });
 
+test.each(["read", "flush"] as const)(
+  "a cancelled %s is waited for by nobody, until the device is closed",
+  async (kind) => {
+    const { disk, device } = await openDisk(false);
+    device.hold(kind);
+    const dead = vi.fn();
+    if (kind === "read") disk.get(512, 512, dead);
+    else disk.flush(dead);
+    disk.set(512, filled(3), dead);
+    await device.requested(kind, kind === "read" ? 2 : 1);
+    const settled = disk.settled();
+    disk.cancel();
+    await settled;
+    expect(disk.busy).toBe(false);
+    const released = vi.fn();
+    const releasing = disk.released().then(released);
+    const done = vi.fn();
+    disk.set(1024, filled(4), done);
+    await disk.settled();
+    expect([done, released].map(({ mock }) => mock.calls.length)).toEqual([1, 0]);
+    device.fail(kind, networkError);
+    device.release(kind);
+    await releasing;
+    expect(dead).not.toHaveBeenCalled();
+    expect(disk.failure).toBeUndefined();
+    expect(device.log.filter((entry) => entry.startsWith("write"))).toEqual(["write 1024+512"]);
+  },
+);
+
+test("when the guest is switched off what it was writing is still written, and fails if it does", async () => {
+  const { disk, device, file } = await openDisk(false);
+  device.hold("read");
+  const read = vi.fn();
+  disk.get(0, 512, read);
+  disk.set(512, filled(5), () => undefined);
+  await device.requested("read", 2);
+  device.fail("write", networkError);
+  disk.cancelReads();
+  await disk.settled();
+  expect(disk.failure).toBe(networkError);
+  device.fail("write", undefined);
+  await disk.retry();
+  device.release("read");
+  await disk.released();
+  expect([disk.failure, file.toBytes()[512], read.mock.calls.length]).toEqual([undefined, 5, 0]);
+});
+
 test("cancelling forgets a failure", async () => {
   const { disk, device } = await openDisk(false);
   device.fail("read", networkError);

@@ -32,6 +32,8 @@ export interface IdeDiskStats {
 }
 
 interface Request {
+  /** Changes the disk: once begun it is made, whoever waits for it. */
+  readonly writes: boolean;
   /** Does what is left of the work; after a failure it is called again. */
   run(): Promise<void>;
   /** Tells the guest. */
@@ -46,6 +48,8 @@ interface Request {
  * after the other. v86 has at most one live request a drive (ide-overrides.ts sees to that for PIO writes), so
  * the queue is longer than one only after a reset, when a new request must wait for what an old one still does:
  * a read sees every write before it, and an old write never lands on a new one.
+ *
+ * A read or flush that a reset has cancelled is left to itself, since it may never end; only a write is waited for.
  *
  * A failed request stays at the head of the queue: the guest waits, as for a slow disk, until `retry` succeeds
  * or a reset cancels it. There is no way for it to see a wrong byte.
@@ -66,7 +70,9 @@ export class IdeDisk {
   savedAs: "this" | "other" | undefined = undefined;
 
   private holding = false;
-  private readonly queue: Request[] = [];
+  private queue: Request[] = [];
+  /** The device is at work on these, some of them cancelled. */
+  private readonly runs = new Set<Promise<void>>();
   private draining = false;
   private idleWaiters: (() => void)[] = [];
   private readonly scratch = new Uint8Array(SCRATCH_BYTES);
@@ -157,6 +163,7 @@ export class IdeDisk {
     }
     const data = new Uint8Array(lengthBytes);
     this.submit(
+      false,
       () => this.device.read(startBytes, data),
       () => callback(data),
     );
@@ -190,18 +197,19 @@ export class IdeDisk {
       return;
     }
     const copy = written ? undefined : data.slice();
-    this.submit(async () => {
+    const write = async () => {
       if (copy && !written) await this.device.write(startBytes, copy);
       written = true;
       if (this.mustFlushWrites) await this.device.flush();
-    }, callback);
+    };
+    this.submit(true, write, callback);
   }
 
   /** The guest's FLUSH CACHE: `callback` when all it has written is durable. */
   flush(callback: () => void): void {
     this.stats.requests++;
     this.stats.flushes++;
-    this.submit(() => this.device.flush(), callback);
+    this.submit(false, () => this.device.flush(), callback);
   }
 
   /** Makes the failed request again. Resolves when the queue is empty or failed again (see `failure`). */
@@ -217,15 +225,21 @@ export class IdeDisk {
     return new Promise((resolve) => this.idleWaiters.push(resolve));
   }
 
+  /** Resolves when the device's work on what it was asked for is over, cancelled or not: it can be closed then. */
+  async released(): Promise<void> {
+    await Promise.allSettled(this.runs);
+  }
+
   /** The drive was reset: nobody waits for what is queued. A write that has begun is still made. */
   cancel(): void {
-    const running = this.draining ? this.queue[0] : undefined;
-    if (running) running.cancelled = true;
-    this.queue.length = 0;
-    if (running) this.queue.push(running);
-    else this.wakeSettled();
-    this.failure = undefined;
-    this.holding = false;
+    const begun = this.draining && this.queue[0]?.writes ? this.queue[0] : undefined;
+    if (begun) begun.cancelled = true;
+    this.keepOnly((request) => request === begun);
+  }
+
+  /** The guest is switched off: nobody waits for a read or flush. What it was writing is still made, or fails. */
+  cancelReads(): void {
+    this.keepOnly(({ writes }) => writes);
   }
 
   get_buffer(callback: (buffer: undefined) => void): void {
@@ -250,9 +264,20 @@ export class IdeDisk {
     return !this.writeCache || this.device.dirtyBytes > MAX_DIRTY_BYTES;
   }
 
-  private submit(run: () => Promise<void>, complete: () => void): void {
-    this.queue.push({ run, complete, cancelled: false });
+  private submit(writes: boolean, run: () => Promise<void>, complete: () => void): void {
+    this.queue.push({ writes, run, complete, cancelled: false });
     void this.drain();
+  }
+
+  private keepOnly(isKept: (request: Request) => boolean): void {
+    const [first] = this.queue;
+    this.queue = this.queue.filter(isKept);
+    this.holding = false;
+    if (this.queue[0] === first) return;
+    this.draining = false;
+    this.failure = undefined;
+    if (this.busy) void this.drain();
+    else this.wakeSettled();
   }
 
   private async drain(): Promise<void> {
@@ -260,9 +285,11 @@ export class IdeDisk {
     this.draining = true;
     for (let request = this.queue[0]; request; request = this.queue[0]) {
       try {
-        await request.run();
+        const run = request.run();
+        this.runs.add(run);
+        await run.finally(() => this.runs.delete(run));
       } catch (error) {
-        if (!request.cancelled) {
+        if (this.queue[0] === request && !request.cancelled) {
           this.draining = false;
           this.failure = toByreError(error);
           this.wakeSettled();
@@ -270,6 +297,8 @@ export class IdeDisk {
           return;
         }
       }
+      // It was cancelled, and the queue goes on without it.
+      if (this.queue[0] !== request) return;
       this.queue.shift();
       if (this.queue.length === 0) this.holding = false;
       if (!request.cancelled) this.complete(request);

@@ -34,6 +34,8 @@ export interface MachineDrives {
   flush(): Promise<void>;
   /** Forgets all requests. */
   cancel(): void;
+  /** Forgets those that change nothing. */
+  cancelReads(): void;
   stats(): DriveStats;
   /** Lets go of what is in the removable drives. */
   close(): void;
@@ -148,6 +150,9 @@ export async function openDrives(disks: MachineDisks): Promise<MachineDrives> {
     },
     cancel() {
       for (const disk of ide()) disk.cancel();
+    },
+    cancelReads() {
+      for (const disk of ide()) disk.cancelReads();
     },
     stats() {
       const sum = (field: keyof IdeDisk["stats"]) =>

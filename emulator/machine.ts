@@ -217,7 +217,7 @@ export interface Machine {
   /**
    * Stops the guest, waits for its disk requests and flushes. Rejects (state `error`) when that fails.
    *
-   * @throws ByreError CANCELLED when a reset comes while a request is waited for.
+   * @throws ByreError CANCELLED when a reset or power-off comes while a request is waited for.
    */
   pause(): Promise<void>;
   /** Goes on after `pause`. */
@@ -230,7 +230,7 @@ export interface Machine {
    */
   reset(options?: ResetOptions): Promise<void>;
   /**
-   * Pulls the plug, once what the guest has written is flushed. When the flush fails the machine is in state
+   * Pulls the plug, once what the guest has written is flushed. Reads in flight are forgotten, as by a reset. When the flush fails the machine is in state
    * `error` and `retry` tries again; `powerOff` in state `error` tries once more and then stops whatever
    * happens.
    *

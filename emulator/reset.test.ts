@@ -89,13 +89,43 @@ test("a reset does not wait for a disk that never answers, nor does what it drop
   const { guest, machine, device } = await boot();
   device.hold("flush");
   await guest.ask("f");
-  const paused = machine.pause().catch(() => undefined);
-  const reset = machine.reset();
-  device.release("flush");
-  await Promise.all([paused, reset]);
+  const paused = expect(machine.pause()).rejects.toMatchObject({ code: "CANCELLED" });
+  await machine.reset();
+  await paused;
   await guest.booted();
   expect(await guest.ask("Q")).toBe("=00000050");
+  expect(await guest.ask(`r${SECTOR}`)).toBe(filled(0));
+  device.release("flush");
+  await guestSlices(5);
+  expect(await guest.ask("Q")).toBe("=00000050");
 });
+
+for (const [how, pause] of [
+  ["a power-off", undefined],
+  ["a power-off, after a pause,", "pause"],
+] as const)
+  test(`${how} does not wait for a read that never ends, but for what was being written`, async () => {
+    const { guest, machine, device } = await boot();
+    device.hold("read");
+    expect(await guest.ask(`g${SECTOR}`)).toBe("=00000000");
+    const paused = pause && expect(machine.pause()).rejects.toMatchObject({ code: "CANCELLED" });
+    await machine.powerOff();
+    await paused;
+    expect(machine.state).toBe("stopped");
+
+    await machine.reset();
+    device.release("read");
+    await guest.booted();
+    device.hold("write");
+    guest.tell(`w${SECTOR}05`);
+    await device.requested("write", 1);
+    const off = machine.powerOff();
+    await guestSlices(5);
+    expect(machine.state).toBe("running");
+    device.release("write");
+    await off;
+    expect(device.log.slice(-2)).toEqual([expect.stringContaining("write"), "flush"]);
+  });
 
 test("a write under way at a reset is made before a later write of the same sector", async () => {
   const { guest, machine, device } = await boot();

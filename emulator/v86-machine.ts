@@ -143,7 +143,7 @@ export class V86Machine implements Machine {
   }
 
   async powerOff(): Promise<void> {
-    await this.line.inTurn(async () => {
+    await this.line.pressed(async () => {
       if (this.state === "stopped") return;
       if (this.state !== "error") {
         await this.reach("stopped");
@@ -342,7 +342,7 @@ export class V86Machine implements Machine {
    * Stops the processor and lets the disks come to rest: the quiet that states are saved in.
    *
    * @returns the failure of a request that failed.
-   * @throws ByreError CANCELLED when a reset comes before; the machine goes on as it was. A request is never
+   * @throws ByreError CANCELLED when a reset or power-off comes before; the machine goes on as it was. A request is never
    *   dropped here: a state saved then would be one of a guest that waits for it for ever.
    */
   private async rested(settled = () => this.drives.settled()): Promise<ByreError | undefined> {
@@ -350,13 +350,23 @@ export class V86Machine implements Machine {
     await this.line.orPressed(settled());
     if (this.drives.atRest) return this.drives.settled();
     if (this.state === "running") await this.run();
-    throw new ByreError("CANCELLED", "The machine's disks did not answer before it was reset.");
+    throw new ByreError(
+      "CANCELLED",
+      "The machine's disks did not answer before it was reset or switched off.",
+    );
+  }
+
+  /** Stops the processor for good; as `rested`, but only what the guest was writing is waited for. */
+  private async ended(): Promise<ByreError | undefined> {
+    await this.stopProcessor();
+    this.drives.cancelReads();
+    return this.drives.settled();
   }
 
   /** Comes to rest and flushes. */
   private async reach(goal: "paused" | "stopped"): Promise<void> {
     this.goal = goal;
-    const failure = await this.rested();
+    const failure = await (goal === "stopped" ? this.ended() : this.rested());
     if (failure) throw failure;
     try {
       await this.drives.flush();
