@@ -51,6 +51,7 @@ export {
   copySnapshot,
 } from "./qcow2/copy-snapshot.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
+export { checkFeatures } from "./qcow2/features.ts";
 export { parseHeader, type Qcow2Header } from "./qcow2/header.ts";
 export type { Qcow2Info } from "./qcow2/info.ts";
 export {

@@ -1,11 +1,29 @@
 import { expect, it } from "vitest";
+import { type CreateQcow2Options, createMemoryFile, createQcow2 } from "../../disk/index.ts";
 import { checkHost } from "./check-host.ts";
 import { type ImagePrint, printOf } from "./image-print.ts";
 
 const PAGE = "https://byre.example/";
 const URL_OF_IMAGE = "https://images.example/notes.qcow2";
-const IMAGE = new Uint8Array(100_000).fill(7);
-IMAGE.set([0x51, 0x46, 0x49, 0xfb]);
+const IMAGE = await image({});
+
+/** An image of 100,000 bytes. */
+async function image(options: Partial<CreateQcow2Options>): Promise<Uint8Array<ArrayBuffer>> {
+  const file = createMemoryFile();
+  await createQcow2(file, { sizeBytes: 1024 * 1024, clusterSizeBytes: 4096, ...options });
+  const bytes = new Uint8Array(100_000).fill(7);
+  bytes.set(file.toBytes().subarray(0, bytes.length));
+  return bytes;
+}
+
+/** The image with other bytes somewhere in its header. */
+function changed(offset: number, ...values: number[]): Uint8Array<ArrayBuffer> {
+  const bytes = IMAGE.slice();
+  bytes.set(values, offset);
+  return bytes;
+}
+
+const OVERLAY = await image({ backing: { name: "/home/me/base@1.qcow2", format: "qcow2" } });
 
 type HeaderValues = Record<string, string | undefined>;
 
@@ -135,6 +153,14 @@ const BADLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, R
     { expected: { ...PRINT, sizeBytes: 600_000_000 } },
     /all of it \(572 MiB\) is fetched.*512 MiB is the most/,
   ],
+  ["parts of a packed file", { headers: { "content-encoding": "gzip" } }, {}, /Content-Encoding gzip/],
+  ["an image of LUKS", { bytes: changed(35, 2) }, {}, /^notes\.qcow2 is encrypted with LUKS/],
+  ["an image with a password", { bytes: changed(35, 1) }, {}, /needs a password/],
+  ["an image with its data elsewhere", { bytes: changed(79, 4) }, {}, /keeps its data in an external file/],
+  ["an image of tomorrow", { bytes: changed(74, 1) }, {}, /needs a feature that is not known here/],
+  ["an image of yesterday", { bytes: changed(7, 1) }, {}, /versions 2 and 3 are read/],
+  ["an image with a damaged header", { bytes: changed(23, 60) }, {}, /cluster_bits/],
+  ["an image that was cut", { bytes: IMAGE.slice(0, 1000) }, {}, /file ends after 1000 bytes/],
   [
     "shorter parts than it is asked for",
     { headers: { "content-range": "bytes 0-1023/100000" } },
@@ -168,6 +194,7 @@ const POORLY: readonly [string, Vices, { url?: string; expected?: ImagePrint }, 
   ["a hidden Content-Range", { headers: HIDDEN_RANGE }, {}, /does not show which part.*\(98 KiB\)/],
   ["an unknown length", { ranges: false, headers: NO_LENGTH }, {}, /only the whole file, which/],
   ["no version", { headers: { etag: undefined } }, {}, /does not show which version/],
+  ["an overlay", { bytes: OVERLAY }, {}, /starts only with “base\.qcow2” beside it/],
   ["this computer", {}, { url: "http://127.0.0.1:8080/a" }, /Only this computer/],
 ];
 
@@ -218,6 +245,11 @@ it.each<[string, HeaderValues, HeaderValues]>([
 it("takes Last-Modified, which no server has to expose, for the version", async () => {
   const { findings } = await check({ headers: { ...NO_ETAG, "last-modified": MODIFIED } });
   expect(findings.every(({ level }) => level === "good")).toBe(true);
+});
+
+it("takes an image with clusters that are longer than what it looks at", async () => {
+  const bytes = await image({ clusterSizeBytes: 2 * 1024 * 1024 });
+  expect((await check({ bytes })).findings.map(({ level }) => level)).toEqual(["good", "good", "good"]);
 });
 
 it("ends when it is called off", async () => {

@@ -1,15 +1,10 @@
 import { identityFrom, isSameIdentity, parseContentRange, wholeLength } from "../../disk/index.ts";
+import { oneLine } from "../appliance/plain-text.ts";
 import { formatBytes } from "../components/format.ts";
-import { type ImagePrint, PRINT_BYTES, printOf } from "./image-print.ts";
-
-/** One thing that a server does, as a person is told. */
-export interface HostFinding {
-  /** `good`; `poor`: machines start, with a drawback; `bad`: none starts, or another one. */
-  readonly level: "good" | "poor" | "bad";
-  readonly what: string;
-  /** How to mend it. */
-  readonly remedy?: string;
-}
+import { fileNameOf, plainName } from "../open/file-names.ts";
+import { checkContent, checkImage, checkSame } from "./check-content.ts";
+import type { Find, HostFinding } from "./host-finding.ts";
+import { type ImagePrint, PRINT_BYTES } from "./image-print.ts";
 
 export interface HostCheck {
   readonly findings: readonly HostFinding[];
@@ -30,7 +25,6 @@ export interface HostCheckOptions {
 /** Of a server that knows no ranges the page takes the whole file into memory, up to this. */
 const MAX_WHOLE_BYTES = 512 * 1024 * 1024;
 const TIMEOUT_MS = 30_000;
-const QCOW2_MAGIC = [0x51, 0x46, 0x49, 0xfb];
 
 const EXPOSE = "Access-Control-Expose-Headers: Content-Range, ETag";
 
@@ -49,8 +43,6 @@ export async function checkHost(address: string, options: HostCheckOptions): Pro
   await look(address, options, find);
   return { findings, works: findings.every(({ level }) => level !== "bad") };
 }
-
-type Find = (level: HostFinding["level"], what: string, remedy?: string) => void;
 
 async function look(address: string, options: HostCheckOptions, find: Find): Promise<void> {
   const { page, expected } = options;
@@ -78,6 +70,7 @@ async function look(address: string, options: HostCheckOptions, find: Find): Pro
   checkIdentity(response, find);
   if (!checkContent(beginning, find)) return;
   if (expected) await checkSame(beginning, sizeBytes, expected, find);
+  else checkImage(beginning, plainName(fileNameOf(url.href)), find);
   if (ranged && sizeBytes !== undefined) await checkAgain(url, sizeBytes, response, options, find);
 }
 
@@ -193,6 +186,15 @@ async function checkRanges(
       );
       return undefined;
     }
+    const encoding = headers.get("content-encoding") ?? "identity";
+    if (encoding !== "identity") {
+      find(
+        "bad",
+        `It packs what it hands out (Content-Encoding ${oneLine(encoding, 80)}), and parts of that are no parts of the file.`,
+        "Turn compression off for the file on the server.",
+      );
+      return undefined;
+    }
     find("good", "It hands out parts of the file, so a machine starts without all of it.");
     return { sizeBytes: range.totalBytes, ranged: true };
   }
@@ -242,42 +244,6 @@ function checkIdentity({ headers }: Response, find: Find): void {
     "It does not show which version of the file it has: should the file change, machines notice only by its size.",
     `Have it send ETag or Last-Modified with the file, and the header ${EXPOSE}.`,
   );
-}
-
-function checkContent(beginning: Uint8Array, find: Find): boolean {
-  if (QCOW2_MAGIC.every((byte, index) => beginning[index] === byte)) return true;
-  const text = new TextDecoder().decode(beginning.subarray(0, 512)).trimStart().toLowerCase();
-  if (text.startsWith("<!doctype") || text.startsWith("<html"))
-    find(
-      "bad",
-      "There is a web page at this address, not the file.",
-      "Many sites show a page about a file first. Use the address of the download itself.",
-    );
-  else
-    find("bad", "The file is no qcow2 image.", "Upload the exported file as it is, not packed in another.");
-  return false;
-}
-
-async function checkSame(
-  beginning: Uint8Array<ArrayBuffer>,
-  sizeBytes: number | undefined,
-  expected: ImagePrint,
-  find: Find,
-): Promise<void> {
-  const another =
-    "Upload the file that was exported last. To share the one that is there, open its address in Byre and share that machine.";
-  if (sizeBytes !== undefined && sizeBytes < expected.sizeBytes)
-    find(
-      "bad",
-      `The file there has ${formatBytes(sizeBytes)}, the exported one has ${formatBytes(expected.sizeBytes)}.`,
-      "The upload has probably not ended, or was cut off. Upload the file again.",
-    );
-  else if (
-    (sizeBytes !== undefined && sizeBytes !== expected.sizeBytes) ||
-    (await printOf(beginning)) !== expected.beginning
-  )
-    find("bad", "The file there is another than the one that was exported.", another);
-  else find("good", "It is the file that was exported.");
 }
 
 /** The end of the file too, and whether it is the same file the second time. */
