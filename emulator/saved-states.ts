@@ -132,7 +132,7 @@ export class SavedStates {
         disks: Object.fromEntries(others.map(({ disk, id }) => [disk.drive, id])),
       }),
     };
-    return async ({ onProgress = () => {}, signal }) => {
+    const write = async ({ onProgress = () => {}, signal }: WriteOptions): Promise<Qcow2Snapshot> => {
       try {
         const { sizeBytes, prints } = await writeState(writer, captured, {
           packer: this.packer,
@@ -150,12 +150,17 @@ export class SavedStates {
         const finish = { ...time, name: notes.name, vmStateBytes: sizeBytes, replaces };
         const snapshot = await writer.finish(finish);
         this.last = { snapshot, prints };
-        await this.dropReplaced(notes.name, others);
-        onProgress(1);
         return snapshot;
       } catch (error) {
         return giveUp(error);
       }
+    };
+    return async (options) => {
+      const snapshot = await write(options);
+      // The state is whole by now. What cannot be dropped the next save of this name drops.
+      await this.dropReplaced(notes.name, others).catch(() => undefined);
+      options.onProgress?.(1);
+      return snapshot;
     };
   }
 

@@ -10,6 +10,8 @@ export interface QuotaFile extends BlockFile {
   quotaBlocks: number;
   /** From this flush on (counted from 0) each fails, until it is set to another number. */
   failFrom: number;
+  /** The flushes from this one on succeed again. */
+  failTo: number;
   readonly flushes: number;
   /** What the last flush that succeeded left: what a page that is opened again finds. */
   durable(): Uint8Array<ArrayBuffer>;
@@ -30,6 +32,7 @@ export function createQuotaFile(content: Uint8Array, name = "quota"): QuotaFile 
     transactional: true,
     quotaBlocks: Number.POSITIVE_INFINITY,
     failFrom: Number.POSITIVE_INFINITY,
+    failTo: Number.POSITIVE_INFINITY,
     get flushes() {
       return flushes;
     },
@@ -65,7 +68,8 @@ export function createQuotaFile(content: Uint8Array, name = "quota"): QuotaFile 
       await Promise.resolve();
       const end = Math.ceil(memory.sizeBytes / BLOCK_BYTES);
       const after = new Set([...stored, ...dirty].filter((block) => block < end));
-      if (flushes++ >= file.failFrom || after.size > file.quotaBlocks)
+      const flush = flushes++;
+      if ((flush >= file.failFrom && flush < file.failTo) || after.size > file.quotaBlocks)
         throw new ByreError("QUOTA_EXCEEDED", `${name}: its storage is full.`, { file: name });
       stored = after;
       dirty = new Set();
