@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { createQcow2, openQcow2, type Qcow2Device } from "../disk/index.ts";
+import { copySnapshot, createMemoryFile, createQcow2, openQcow2, type Qcow2Device } from "../disk/index.ts";
 import { createQuotaFile, type QuotaFile } from "../disk/testing/quota-file.ts";
 import type { HeadlessMachine } from "./node.ts";
 import { startTinyGuest } from "./testing/guest-line.ts";
@@ -13,21 +13,22 @@ afterEach(async () => {
   machines = [];
 });
 
-/** A machine whose two disks a test writes to at once, each in a storage that fails when it says so. */
+/** A machine with two disks, each in a storage that fails when a test says so. */
 async function bootTwo() {
   const hdaFile = createQuotaFile(new Uint8Array(0), "hda.qcow2");
   const hda = await guestDiskIn(hdaFile);
   const hdbFile = createQuotaFile(new Uint8Array(0), "hdb.qcow2");
   await createQcow2(hdbFile, { sizeBytes: MIB });
   const hdb = await openQcow2(hdbFile);
-  const { machine, ask } = await startTinyGuest({ hda, hdb });
+  return { hda, hdb, hdaFile, hdbFile, ...(await bootDisks(hda, hdb)) };
+}
+
+async function bootDisks(hda: Qcow2Device, hdb: Qcow2Device) {
+  const { machine, ask, booted } = await startTinyGuest({ hda, hdb });
   machines.push(machine);
   return {
     machine,
-    hda,
-    hdb,
-    hdaFile,
-    hdbFile,
+    booted,
     /** Writes a byte to both disks. */
     async write(byte: number) {
       for (const drive of ["0", "1"]) {
@@ -88,4 +89,65 @@ describe("a save of two disks in the place of another", () => {
       expect(failures).toBeGreaterThan(1);
     },
   );
+});
+
+describe("the other disk's snapshot", () => {
+  test("is never one of another moment, to load and to delete", async () => {
+    const { machine, hda, hdb, write, read } = await bootTwo();
+    await write(0x61);
+    await machine.save("one");
+    await hdb.deleteSnapshot("one");
+    await write(0x62);
+    const other = await hdb.createSnapshot({ name: "one", dateSeconds: 1 });
+    await write(0x63);
+    for (const diskOnly of [false, true])
+      await expect(machine.load("one", { diskOnly })).rejects.toMatchObject({ code: "SNAPSHOT_NOT_FOUND" });
+    expect(await read()).toEqual(both(0x63));
+    await machine.editSnapshot("one", { name: "uno" });
+    await machine.deleteSnapshot("uno");
+    expect([hda.snapshots, hdb.snapshots]).toEqual([[], [other]]);
+  });
+
+  test("is found by name and moment in a copy, which numbers anew", async () => {
+    const { machine, hda, hdb, hdaFile, hdbFile, write } = await bootTwo();
+    await write(0x61);
+    await machine.save("early");
+    await machine.save("one");
+    await write(0x62);
+    await machine.close();
+    const copies: Qcow2Device[] = [];
+    for (const [device, file] of [
+      [hda, hdaFile],
+      [hdb, hdbFile],
+    ] as const) {
+      const copy = createMemoryFile({ name: file.name });
+      await createQcow2(copy, { sizeBytes: device.sizeBytes });
+      const to = await openQcow2(copy);
+      // In another order: "early" has the id now that the state says of "one".
+      for (const snapshot of ["one", "early"]) await copySnapshot(device, snapshot, to);
+      if (device === hdb) await to.createSnapshot({ name: "one", dateSeconds: 2 });
+      copies.push(to);
+    }
+    const [hda2, hdb2] = copies;
+    if (!hda2 || !hdb2) throw new Error("no copies");
+    const again = await bootDisks(hda2, hdb2);
+    await again.machine.load("one");
+    expect(await again.read()).toEqual(both(0x61));
+    await again.machine.deleteSnapshot("one");
+    expect(hdb2.snapshots.map(({ name, dateSeconds }) => [name, dateSeconds])).toEqual([
+      ["early", expect.any(Number)],
+      ["one", 2],
+    ]);
+  });
+
+  test("of snapshots without a machine's state, made disk by disk, is the newest of the name", async () => {
+    const { machine, hda, hdb, booted, write, read } = await bootTwo();
+    await write(0x61);
+    await hda.createSnapshot({ name: "disks", dateSeconds: 2 });
+    await hdb.createSnapshot({ name: "disks", dateSeconds: 1 });
+    await write(0x62);
+    await machine.load("disks");
+    await booted();
+    expect(await read()).toEqual(both(0x61));
+  });
 });

@@ -86,7 +86,7 @@ export class SnapshotDisks {
   /**
    * The snapshots of all disks that belong to one of the first.
    *
-   * @param ids those of the others, by drive, as the state says; what it does not say is found by name.
+   * @param ids those of the others, by drive, as the state says; what it does not say is found by name and moment.
    * @throws ByreError SNAPSHOT_NOT_FOUND when a disk has none.
    */
   setOf(snapshot: Qcow2Snapshot, ids: Readonly<Record<string, string>> = {}): SnapshotSet {
@@ -208,15 +208,21 @@ function disksApart({ device }: SnapshotDisk, error: unknown, undoing: unknown):
   );
 }
 
-/** The snapshot of another disk: the one with the id, if it is of the same moment; else the newest of the name. */
+/**
+ * The snapshot of another disk: the one with the id, or of the name where a copy was numbered anew, and always of the
+ * same moment. Only snapshots without a machine's state, which may be made disk by disk, go by their name alone.
+ */
 function belonging(disk: SnapshotDisk, to: Qcow2Snapshot, id: string | undefined): Qcow2Snapshot | undefined {
   const list = finished(disk);
+  const named = list.filter(({ name }) => name === to.name);
   return (
     list.find((each) => each.id === id && sameMoment(each, to)) ??
-    list.findLast(({ name }) => name === to.name)
+    named.findLast((each) => sameMoment(each, to)) ??
+    (to.vmStateBytes === 0 ? named.at(-1) : undefined)
   );
 }
 
+/** Whoever makes a snapshot of several disks, QEMU too, gives all of them one date. */
 function sameMoment(a: Qcow2Snapshot, b: Qcow2Snapshot): boolean {
   return a.dateSeconds === b.dateSeconds && a.dateNanoseconds === b.dateNanoseconds;
 }
