@@ -9,12 +9,15 @@ import { runByre } from "./run.ts";
  * @param more commands of the floors above, which know machines.
  */
 export async function runProgram(more: Commands): Promise<void> {
-  // A reader that has seen enough (`byre map disk.qcow2 | head`) is no failure of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
     // What else listens has something to do first.
-    if (process.stdout.listenerCount("error") === 1) process.exit(0);
+    if (process.stdout.listenerCount("error") > 1) return;
+    if (error.code !== "EPIPE") throw error;
+    // A reader that has seen enough (`byre map disk.qcow2 | head`) is no failure of ours.
+    process.exit(0);
   });
+  // A message that nobody can read ends no work, and changes no exit code.
+  process.stderr.on("error", () => {});
 
   const out = processOut();
   exitWhenInterrupted(out);

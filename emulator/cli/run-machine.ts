@@ -5,6 +5,7 @@ import { playScript } from "./play-script.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import type { ScriptStep } from "./script.ts";
 import { attachTerminal, type TerminalStreams } from "./terminal.ts";
+import type { TerminalWatch } from "./terminal-loss.ts";
 
 export interface RunOptions {
   /** Saves the machine under this name when it is left. */
@@ -16,6 +17,8 @@ export interface RunOptions {
 export interface RunSurroundings {
   readonly streams: TerminalStreams;
   readonly out: Out;
+  /** Of all these streams. Begins here, and is for whoever closes the disks to stop. */
+  readonly watch: TerminalWatch;
 }
 
 /** Why a run ends. */
@@ -27,7 +30,6 @@ interface Ending {
 }
 
 const SIGNALS = {
-  SIGHUP: RunExit.HANGUP,
   SIGINT: RunExit.INTERRUPTED,
   SIGTERM: RunExit.TERMINATED,
 } as const;
@@ -40,12 +42,14 @@ const SIGNALS = {
 export async function runMachine(
   machineOptions: HeadlessOptions,
   options: RunOptions,
-  { streams, out }: RunSurroundings,
+  surroundings: RunSurroundings,
 ): Promise<void> {
+  const { streams, out, watch } = surroundings;
   const machine = await startHeadlessMachine(machineOptions);
+  watch.begin();
   try {
     if (streams.input.isTTY) out.err("byre: Ctrl-A X leaves, Ctrl-A H helps.\n");
-    const ending = await untilEnded(machine, options, streams, out);
+    const ending = await untilEnded(machine, options, surroundings);
     await conclude(machine, ending, options, out);
     if (ending.exitCode !== RunExit.OK || ending.message !== undefined)
       throw new ExitError(ending.exitCode, ending.message);
@@ -57,8 +61,7 @@ export async function runMachine(
 async function untilEnded(
   machine: Machine,
   { script, timeLimitSeconds }: RunOptions,
-  streams: TerminalStreams,
-  out: Out,
+  { streams, out, watch }: RunSurroundings,
 ): Promise<Ending> {
   const over = new AbortController();
   let isPlaying = script !== undefined;
@@ -83,7 +86,7 @@ async function untilEnded(
       undo.push(attachTerminal(machine, streams, { onLeave: leave, onRetry: retry }));
       undo.push(machine.onChange(look));
       undo.push(onSignals((exitCode) => end({ exitCode, saves: true })));
-      undo.push(onBrokenPipe(streams, leave));
+      undo.push(watch.onLoss((loss) => end({ ...loss, saves: true })));
       if (timeLimitSeconds !== undefined) {
         const message = `the time limit of ${timeLimitSeconds} s is over.`;
         const timer = setTimeout(
@@ -110,7 +113,7 @@ async function untilEnded(
   } finally {
     over.abort();
     for (const each of undo.reverse()) each();
-    if (streams.input.isTTY) streams.output.write("\x1b[0m\r\n");
+    if (streams.input.isTTY && !watch.loss) streams.output.write("\x1b[0m\r\n");
   }
 }
 
@@ -145,13 +148,4 @@ function onSignals(listener: (exitCode: number) => void): () => void {
   return () => {
     for (const remove of removers) remove();
   };
-}
-
-/** Nobody reads any more what the machine says. */
-function onBrokenPipe({ output }: TerminalStreams, listener: () => void): () => void {
-  const onError = (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") listener();
-  };
-  output.on("error", onError);
-  return () => void output.off("error", onError);
 }

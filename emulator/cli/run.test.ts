@@ -1,108 +1,22 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { createMemoryFile, createQcow2, openQcow2 } from "../../disk/index.ts";
-import { ensureLibrary } from "../../scripts/steps.mjs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { tinyGuestChecksum, tinyGuestImage } from "../testing/tiny-guest.ts";
 import {
-  TINY_GUEST_BANNER,
-  TINY_GUEST_FREE_SECTOR,
-  tinyGuestChecksum,
-  tinyGuestImage,
-} from "../testing/tiny-guest.ts";
+  BANNER,
+  byre,
+  byreCommand,
+  onTerminal,
+  PEEK,
+  POKE,
+  path,
+  prepareDisks,
+  SECTOR,
+  script,
+  sectorOfDisk,
+  WRITE,
+} from "./testing/program.ts";
 
-const PROGRAM = join(import.meta.dirname, "../../lib/byre.mjs");
-const SIZE_BYTES = 1024 * 1024;
-/** The tiny guest needs no more. */
-const SMALL = ["--memory", "16", "--vga-memory", "1"];
-const BANNER = TINY_GUEST_BANNER.trim();
-/** Puts 5Ah into the serial port's scratch register, and asks for it: a machine that has booted anew has 0 there. */
-const POKE = "o03FF5A";
-const PEEK = "i03FF";
-/** Writes a sector full of 5Ah, and says so to nobody but the disk. */
-const SECTOR = TINY_GUEST_FREE_SECTOR.toString(16).padStart(8, "0").toUpperCase();
-const WRITE = `W${SECTOR}5A`;
-
-const folder = mkdtempSync(join(tmpdir(), "byre-run-"));
-const path = (name: string) => join(folder, name);
-
-beforeAll(async () => {
-  await ensureLibrary();
-}, 120_000);
-afterAll(() => rmSync(folder, { recursive: true }));
-beforeEach(async () => {
-  writeFileSync(path("disk.raw"), tinyGuestImage(SIZE_BYTES));
-  const file = createMemoryFile({ name: "disk.qcow2" });
-  await createQcow2(file, { sizeBytes: SIZE_BYTES });
-  const device = await openQcow2(file, { writable: true });
-  await device.write(0, tinyGuestImage(SIZE_BYTES));
-  await device.flush();
-  writeFileSync(path("disk.qcow2"), file.toBytes());
-  await device.close();
-  spawnSync("tar", ["-cf", path("disk.tar"), "-C", folder, "disk.qcow2"]);
-});
-
-interface Run {
-  readonly child: ChildProcess;
-  send(text: string): void;
-  /** Waits for text in what it said so far, after what was waited for before. */
-  said(text: string): Promise<void>;
-  readonly ended: Promise<{ code: number | null; out: string; err: string }>;
-}
-
-function start(command: string, words: readonly string[]): Run {
-  const child = spawn(command, words, { stdio: "pipe" });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  let out = "";
-  let err = "";
-  let read = 0;
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-  });
-  const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
-    child.once("close", (code) => resolve({ code, out, err }));
-  });
-  const said = (text: string) =>
-    new Promise<void>((resolve, reject) => {
-      const look = () => {
-        const at = out.indexOf(text, read);
-        if (at < 0) return;
-        read = at + text.length;
-        child.stdout.off("data", look);
-        resolve();
-      };
-      child.stdout.on("data", look);
-      void ended.then(() => reject(new Error(`It ended without ${JSON.stringify(text)}: ${out}${err}`)));
-      look();
-    });
-  return { child, send: (text) => void child.stdin.write(text), said, ended };
-}
-
-const byre = (...words: string[]) => start(process.execPath, [PROGRAM, "run", ...SMALL, ...words]);
-
-/** The same on a pseudo-terminal, between two looks at its settings. */
-function onTerminal(...words: string[]): Run {
-  const quoted = [process.execPath, PROGRAM, "run", ...SMALL, ...words].map((word) => `'${word}'`).join(" ");
-  const run = start("script", [
-    "--quiet",
-    "--return",
-    "--command",
-    `stty -a >'${path("before")}'; ${quoted}; code=$?; stty -a >'${path("after")}'; exit $code`,
-    "/dev/null",
-  ]);
-  return run;
-}
-
-function script(...lines: string[]): string {
-  writeFileSync(path("test.script"), lines.join("\n"));
-  return path("test.script");
-}
-
-const sectorOfDisk = (name: string) => readFileSync(path(name))[TINY_GUEST_FREE_SECTOR * 512];
+prepareDisks();
 
 describe("byre run", () => {
   test("plays a script, and ends with 0 when the guest switches itself off", async () => {
@@ -208,8 +122,7 @@ describe("byre run", () => {
     await later.said("=");
     later.send("\x01x");
     await later.ended;
-    await start(process.execPath, [PROGRAM, "meta", "set", path("disk.qcow2"), "machine.snapshot=evening"])
-      .ended;
+    await byreCommand("meta", "set", path("disk.qcow2"), "machine.snapshot=evening");
     const before = readFileSync(path("disk.qcow2"));
 
     const hinted = byre("--time-limit", "0.2", path("disk.qcow2"));
@@ -263,8 +176,7 @@ describe("byre run", () => {
   });
 
   test("byre snapshot --details tells of the machines that are saved", async () => {
-    const snapshot = (...words: string[]) =>
-      start(process.execPath, [PROGRAM, "snapshot", ...words, path("disk.qcow2")]).ended;
+    const snapshot = (...words: string[]) => byreCommand("snapshot", ...words, path("disk.qcow2"));
     expect((await snapshot("-c", "disk alone")).code).toBe(0);
     const run = byre("--no-acpi", "--savevm-on-exit", "evening", path("disk.qcow2"));
     await run.said(BANNER);

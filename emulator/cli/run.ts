@@ -14,6 +14,7 @@ import { openMedia } from "./media.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import { runMachine } from "./run-machine.ts";
 import { parseScript } from "./script.ts";
+import { TerminalWatch } from "./terminal-loss.ts";
 
 interface RunValues {
   readonly hdb?: string;
@@ -67,7 +68,7 @@ export function createCommand(out: Out): Command {
         ],
         {
           [RunExit.OK]: "the guest switched itself off, or it was left",
-          [RunExit.FAILED]: "it could not be started, or not be saved",
+          [RunExit.FAILED]: "it could not be started, or not be saved; or input or output failed",
           [RunExit.MACHINE_FAILED]: "the guest crashed, or a disk failed",
           [RunExit.SCRIPT_FAILED]: "a script waited for what did not come",
           [RunExit.TIME_LIMIT]: "the time was up",
@@ -104,6 +105,8 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
     throwAway: values.snapshot ?? false,
     snapshot: values.loadvm,
   });
+  const { stdin: input, stdout: output, stderr } = process;
+  const watch = new TerminalWatch([input, output, stderr]);
   try {
     if (media.offeredState !== undefined)
       out.err(
@@ -117,10 +120,11 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
         ...(media.startFrom && { startFrom: media.startFrom }),
       },
       { saveAs, script, timeLimitSeconds: values.timeLimit },
-      { streams: { input: process.stdin, output: process.stdout }, out },
+      { streams: { input, output }, out, watch },
     );
   } finally {
     await media.close();
+    watch.stop();
   }
 }
 
