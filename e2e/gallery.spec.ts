@@ -52,6 +52,22 @@ test("machines are listed with what they take, and renamed, reset and deleted af
   expect(await machines(page)).toEqual([]);
 });
 
+test("a name that is being changed leaves the focus where the person puts it", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await page.getByRole("button", { name: "All machines" }).click();
+  await page.getByRole("button", { name: "guest: more" }).click();
+  await page.getByRole("button", { name: "Rename" }).click();
+  const field = page.getByRole("textbox", { name: "New name for guest" });
+  await expect(field).toBeFocused();
+  const search = page.getByRole("searchbox");
+  await search.click();
+  await page.keyboard.type("guest");
+  await expect(search).toHaveValue("guest");
+  await expect(field).toHaveValue("guest");
+});
+
 test("an exported overlay is clean, and QEMU reads what the guest wrote", async ({ page, images }, info) => {
   test.skip(!hasQemu() && process.env.CI !== "true", "qemu-img is not installed");
   const base = await guestImage();

@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { MAX_NAME_LENGTH, machineName } from "../library/machine-record.ts";
 import styles from "./name-field.module.css";
@@ -12,6 +12,9 @@ export interface NameFieldProps {
 /** A machine's name, being changed where it stands. Enter keeps it, Escape leaves it. */
 export function NameField({ name, onDone, onCancel }: NameFieldProps) {
   const [text, setText] = useState(name);
+  const field = useRef<HTMLInputElement>(null);
+  // The person asked for this field a moment ago.
+  useEffect(() => field.current?.focus(), []);
   const next = machineName(text);
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -25,8 +28,7 @@ export function NameField({ name, onDone, onCancel }: NameFieldProps) {
         aria-label={`New name for ${name}`}
         maxLength={MAX_NAME_LENGTH}
         value={text}
-        // The person asked for this field a moment ago.
-        ref={(input) => input?.focus()}
+        ref={field}
         onChange={(event) => setText(event.target.value)}
         onKeyDown={(event) => event.key === "Escape" && onCancel()}
       />
