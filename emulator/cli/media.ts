@@ -34,6 +34,8 @@ export interface MediaOptions {
   readonly state?: string | undefined;
   /** What the guest writes is kept in memory and gone at the end. */
   readonly throwAway: boolean;
+  /** The machine is to be saved. */
+  readonly saves: boolean;
   /** A snapshot to start from; false for none, whatever the image says; undefined for what it says. */
   readonly snapshot?: string | false | undefined;
 }
@@ -110,6 +112,11 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
     disks[kind] = keep(await openMedium(name, kind, throwAway));
     if (!disks.hda) configuration.bootOrder ??= kind;
   }
+  // A disk in memory is a qcow2 image too, and would have the state.
+  if (throwAway && options.saves && (disks.hda || options.state === undefined))
+    throw failed(
+      "--snapshot keeps nothing of a disk, so there is nothing for --savevm-on-exit to save to. Leave one of them out.",
+    );
   if (options.state !== undefined) disks.state = keep(await openStateDisk(options.state));
   if (!disks.hda && !disks.cdrom && !disks.floppy)
     throw failed("a machine needs something to boot from: a disk image, --cdrom or --floppy.");

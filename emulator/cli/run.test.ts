@@ -166,6 +166,10 @@ describe("byre run", () => {
     [[`tar:${path("disk.tar")}/disk.qcow2`], "With --snapshot it need not be written"],
     [["--loadvm", "none", path("disk.qcow2")], "none"],
     [["--snapshot", "--savevm-on-exit", "x", path("disk.qcow2")], "--snapshot keeps nothing"],
+    [
+      ["--snapshot", "--savevm-on-exit", "x", "--state", path("unused.qcow2"), path("disk.qcow2")],
+      "--snapshot keeps nothing",
+    ],
     [["--memory", "lots", path("disk.qcow2")], "It must be a number of MiB"],
     [["--script", path("disk.qcow2.script"), path("disk.qcow2")], "the script cannot be read"],
   ])("%j is refused with 1", async (words, message) => {

@@ -83,11 +83,6 @@ export function createCommand(out: Out): Command {
 
 async function run(file: string | undefined, values: ImageOptionValues & RunValues, out: Out): Promise<void> {
   const { script: scriptPath, savevmOnExit: saveAs } = values;
-  if (values.snapshot && saveAs !== undefined && values.state === undefined)
-    throw new ExitError(
-      RunExit.FAILED,
-      "--snapshot keeps nothing, so there is nothing for --savevm-on-exit to save to. Leave one of them out.",
-    );
   const script =
     scriptPath === undefined
       ? undefined
@@ -103,6 +98,7 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
     floppy: values.floppy,
     state: values.state,
     throwAway: values.snapshot ?? false,
+    saves: saveAs !== undefined,
     snapshot: values.loadvm,
   });
   const { stdin: input, stdout: output, stderr } = process;
