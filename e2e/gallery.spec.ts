@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
+import type { Page } from "@playwright/test";
 import { tinyGuestChecksum } from "../emulator/testing/tiny-guest.ts";
 import { ask, expect, hex, machines, openLink, pick, test, waitForSerial } from "./byre-test.ts";
 import { guestImage, sectorOf } from "./images.ts";
@@ -66,6 +67,32 @@ test("a name that is being changed leaves the focus where the person puts it", a
   await page.keyboard.type("guest");
   await expect(search).toHaveValue("guest");
   await expect(field).toHaveValue("guest");
+});
+
+test("a machine that is on takes the name it is given, in this tab or another", async ({ page, context }) => {
+  const rename = async (tab: Page, from: string, to: string) => {
+    await tab.getByRole("button", { name: `${from}: more` }).click();
+    await tab.getByRole("button", { name: "Rename" }).click();
+    await tab.getByRole("textbox", { name: `New name for ${from}` }).fill(to);
+    await tab.keyboard.press("Enter");
+    await expect(tab.getByRole("heading", { name: to })).toBeVisible();
+  };
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await page.getByRole("button", { name: "All machines" }).click();
+  await rename(page, "guest", "My guest");
+  await page.getByRole("button", { name: "Go to My guest" }).click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("My guest");
+  await expect(page).toHaveTitle("My guest - Byre");
+  await expect(page.getByTitle("My guest", { exact: true })).toBeVisible();
+
+  const other = await context.newPage();
+  await other.goto("/");
+  await rename(other, "My guest", "Our guest");
+  await expect(page).toHaveTitle("Our guest - Byre");
+  await expect(page.getByTitle("Our guest", { exact: true })).toBeVisible();
+  expect(await page.evaluate(() => window.byre.machine?.name)).toBe("Our guest");
 });
 
 test("an exported overlay is clean, and QEMU reads what the guest wrote", async ({ page, images }, info) => {

@@ -39,17 +39,34 @@ export interface SessionParts {
 
 /** Puts a started machine and its disk together. The session owns both from now on, and the lock. */
 export function createSession(parts: SessionParts): MachineSession {
-  const { record, name, notes, machine, disk, drives, lock, mark, screenElement } = parts;
+  const { record, notes, machine, disk, drives, lock, mark, screenElement } = parts;
   const stored = [...(isStored(disk.overlay) ? [disk.overlay] : []), ...drives.stored];
   const remote = () => [...disk.remote, ...drives.remote];
   const listeners = new Set<() => void>();
   const changed = () => {
     for (const listener of listeners) listener();
   };
+  let { name } = parts;
+  // It can be renamed in the gallery while it is open, in another tab too.
+  const endNaming =
+    record &&
+    library.onChange(async () => {
+      // A list that cannot be read now is read with its next change.
+      const next = (await library.get(record.id).catch(() => undefined))?.name;
+      if (next === undefined || next === name) return;
+      name = next;
+      changed();
+    });
   const settings = new SessionSettings(parts, changed);
   // A reset boots, and what was chosen takes effect with every boot.
   const boot = () => machine.reset({ configuration: settings.configuration });
-  const states = new SessionStates(parts, changed);
+  const renamed: SessionParts = {
+    ...parts,
+    get name() {
+      return name;
+    },
+  };
+  const states = new SessionStates(renamed, changed);
   const endFollowing = [machine.onChange(changed), mark?.follow(machine) ?? (() => {})];
   let closing: Promise<void> | undefined;
   let stoppedByCommit = false;
@@ -96,6 +113,7 @@ export function createSession(parts: SessionParts): MachineSession {
     await machine.close();
     states.end();
     for (const end of endFollowing) end();
+    endNaming?.();
     // Everything is durable, or was given up by a power-off in state `error`: then this fails once more.
     await drives.close().catch(() => {});
     await disk.device.close().catch(() => {});
@@ -105,7 +123,9 @@ export function createSession(parts: SessionParts): MachineSession {
 
   return {
     id: record?.id,
-    name,
+    get name() {
+      return name;
+    },
     notes,
     get state() {
       return machine.state;
