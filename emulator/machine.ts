@@ -249,7 +249,7 @@ export interface Machine {
    * state of the same name is replaced once the new one is complete.
    *
    * @throws ByreError UNSUPPORTED_FEATURE without such a disk; CANCELLED; what writing meets: the image is as
-   *   before.
+   *   before. A plain file may have the new state instead, which becomes durable with a later flush.
    */
   save(name: string, options?: SaveOptions): Promise<Qcow2Snapshot>;
   /**

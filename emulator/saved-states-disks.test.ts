@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { copySnapshot, createMemoryFile, createQcow2, openQcow2, type Qcow2Device } from "../disk/index.ts";
-import { createQuotaFile, type QuotaFile } from "../disk/testing/quota-file.ts";
+import { createFaultyFile } from "../disk/testing/faulty-file.ts";
+import { createQuotaFile } from "../disk/testing/quota-file.ts";
 import type { HeadlessMachine } from "./node.ts";
 import { startTinyGuest } from "./testing/guest-line.ts";
-import { filled, guestDiskIn, SECTOR } from "./testing/saved-machine.ts";
+import { emptyDisk, filled, guestDiskIn, SECTOR } from "./testing/saved-machine.ts";
 
 const MIB = 1024 * 1024;
 
@@ -52,16 +53,21 @@ async function bootDisks(hda: Qcow2Device, hdb: Qcow2Device) {
 const both = (byte: number) => [filled(byte), filled(byte)];
 const names = ({ snapshots }: Qcow2Device) => snapshots.map(({ name }) => name);
 
-/** Lets one flush fail, the `point`th from now on; returns why the work failed, and whether there was such a flush. */
-async function failingOnce(file: QuotaFile, point: number, work: () => Promise<unknown>) {
-  file.failFrom = file.flushes + point;
-  file.failTo = file.failFrom + 1;
+/** Lets one operation fail, the `point`th from now on; returns why the work failed, and whether it was asked for. */
+async function failingOnce(
+  storage: { failFrom: number; failTo: number },
+  operations: () => number,
+  point: number,
+  work: () => Promise<unknown>,
+) {
+  storage.failFrom = operations() + point;
+  storage.failTo = storage.failFrom + 1;
   const failure = await work().then(
     () => undefined,
     (error: unknown) => error,
   );
-  const hit = file.flushes > file.failFrom;
-  file.failFrom = Number.POSITIVE_INFINITY;
+  const hit = operations() > storage.failFrom;
+  storage.failFrom = Number.POSITIVE_INFINITY;
   return { failure, hit };
 }
 
@@ -76,7 +82,12 @@ describe("a save of two disks in the place of another", () => {
         await write(0x61);
         await machine.save("auto");
         await write(0x62);
-        const { failure, hit } = await failingOnce(guest[which], point, () => machine.save("auto"));
+        const { failure, hit } = await failingOnce(
+          guest[which],
+          () => guest[which].flushes,
+          point,
+          () => machine.save("auto"),
+        );
         await write(0x63);
         await machine.load("auto");
         expect(await read(), `flush ${point}`).toEqual(both(failure ? 0x61 : 0x62));
@@ -89,6 +100,49 @@ describe("a save of two disks in the place of another", () => {
       expect(failures).toBeGreaterThan(1);
     },
   );
+});
+
+test("a save on plain files in the place of another leaves one of the two, whichever operation fails", {
+  timeout: 120_000,
+}, async () => {
+  const { file, host } = createFaultyFile("hda.qcow2");
+  const hda = await guestDiskIn(file);
+  const hdb = await emptyDisk("hdb.qcow2");
+  const { machine, write, read } = await bootDisks(hda, hdb);
+  const stored = async (survives: boolean) => {
+    const content = host.afterCrash(() => survives);
+    return names(await openQcow2(createMemoryFile({ name: "crashed.qcow2", content })));
+  };
+  await write(0x61);
+  await machine.save("auto");
+  let [failures, made] = [0, 0];
+  for (let point = 0; ; point++) {
+    await write(0x62);
+    const { failure, hit } = await failingOnce(
+      host,
+      () => host.operations,
+      point,
+      () => machine.save("auto"),
+    );
+    if (machine.state === "error") await machine.retry();
+    for (const survives of [true, false]) expect(await stored(survives)).toContain("auto");
+    const listed = () => machine.snapshots().map(({ name }) => name);
+    expect(listed(), `operation ${point}`).toEqual(["auto"]);
+    await machine.flush();
+    expect(await stored(false)).toContain("auto");
+    await write(0x63);
+    await machine.load("auto");
+    const after = await read();
+    expect([both(0x61), both(0x62)]).toContainEqual(after);
+    if (!hit) break;
+    if (failure) failures++;
+    if (failure && after[0] === filled(0x62)) made++;
+    if (after[0] === filled(0x61)) continue;
+    await write(0x61);
+    await machine.save("auto");
+  }
+  expect(failures).toBeGreaterThan(made);
+  expect(made).toBeGreaterThan(0);
 });
 
 describe("the other disk's snapshot", () => {

@@ -101,6 +101,8 @@ export class SavedStates {
     });
     const others: { readonly disk: SnapshotSet[number]["disk"]; readonly id: string }[] = [];
     const giveUp = async (error: unknown): Promise<never> => {
+      // A plain file has what it could not make durable: the state stays then, and its disks with it.
+      if (writer.isOver) throw error;
       // What cannot be dropped now the next save drops.
       await writer.cancel().catch(() => undefined);
       for (const { disk, id } of others) await disk.device.deleteSnapshot(id).catch(() => undefined);

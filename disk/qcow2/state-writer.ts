@@ -11,7 +11,7 @@ import { Reader } from "./reader.ts";
 import { snapshotTree } from "./snapshot-change.ts";
 import type { Qcow2Snapshot } from "./snapshot-table.ts";
 import { ownStateClusters } from "./snapshot-usage.ts";
-import { deleteSnapshots } from "./snapshots.ts";
+import { deleteSnapshots, findSnapshot } from "./snapshots.ts";
 import { hasSnapshot } from "./state-reader.ts";
 import { vmStateOffset } from "./vm-state.ts";
 import { Writer } from "./writer.ts";
@@ -36,6 +36,8 @@ export interface FinishStateOptions {
  */
 export interface StateWriter {
   readonly clusterSizeBytes: number;
+  /** Finished, or cancelled. On a plain file also when a `finish` failed that is made, and waits to be durable. */
+  readonly isOver: boolean;
   /** Writes one cluster of the state. */
   writeCluster(clusterIndex: number, plain: Uint8Array): Promise<void>;
   /** Writes one cluster that has been packed in the image's compression type. */
@@ -50,7 +52,7 @@ export interface StateWriter {
   share(clusterIndex: number, from: Qcow2Snapshot): Promise<boolean>;
   /**
    * Gives the snapshot its name and its state: from now on it can be loaded. Durable when it resolves. When it
-   * fails, cancel.
+   * fails, cancel; a plain file, which keeps what it could not write, may have the finished one all the same.
    */
   finish(options: FinishStateOptions): Promise<Qcow2Snapshot>;
   /** Drops the snapshot and all that was written for it. Once it is finished, it stays. */
@@ -71,7 +73,7 @@ export class SnapshotState implements StateWriter {
   /** Other snapshots, to share from. */
   private readonly parents = new Map<string, Qcow2Image>();
   private cancelled = false;
-  private over = false;
+  isOver = false;
 
   constructor(
     private readonly core: Qcow2Core,
@@ -128,9 +130,12 @@ export class SnapshotState implements StateWriter {
       this.checkGoing();
       // The state must be in the file before the table says that it is there.
       await this.core.flush();
-      const finished = await this.putInTable(options);
-      this.end();
-      return finished;
+      try {
+        return await this.putInTable(options);
+      } finally {
+        // What it takes the place of is gone by then: a cancel must not drop it as well.
+        if (!this.isUnfinished()) this.end();
+      }
     });
   }
 
@@ -138,7 +143,7 @@ export class SnapshotState implements StateWriter {
     // Nothing more is written from now on; a finish that is under way comes first, and may succeed.
     this.cancelled = true;
     await this.inTurn(async () => {
-      if (this.over) return;
+      if (this.isOver) return;
       this.end();
       if (!hasSnapshot(this.core.image, this.snapshot)) return;
       await this.forgetWritten();
@@ -157,8 +162,15 @@ export class SnapshotState implements StateWriter {
       file.forget(index * clusterSizeBytes, clusterSizeBytes);
   }
 
+  /** Whether the table still has it under the name that it was begun with. */
+  private isUnfinished(): boolean {
+    const { image } = this.core;
+    const { id, name } = this.snapshot;
+    return hasSnapshot(image, this.snapshot) && findSnapshot(image, id).name === name;
+  }
+
   private end(): void {
-    this.over = true;
+    this.isOver = true;
     this.core.packers.delete(this.compressed);
   }
 
@@ -242,7 +254,7 @@ export class SnapshotState implements StateWriter {
   }
 
   private checkGoing(): void {
-    if (!this.over && !this.cancelled && hasSnapshot(this.core.image, this.snapshot)) return;
+    if (!this.isOver && !this.cancelled && hasSnapshot(this.core.image, this.snapshot)) return;
     throw new ByreError("CLOSED", `${this.view.file.name}: this save is over.`, {
       file: this.view.file.name,
     });

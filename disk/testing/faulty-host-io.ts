@@ -9,6 +9,8 @@ export interface FaultyHostIo extends HostIo {
   readonly operations: number;
   /** From this operation on (counted from 0) each fails with `code`, until it is set to another number. */
   failFrom: number;
+  /** The operations from this one on succeed again. */
+  failTo: number;
   failCode: string;
   /** How many things are written and not synced: the sectors of writes, and changes of size. */
   readonly unsynced: number;
@@ -26,12 +28,14 @@ export function createFaultyHostIo(content: Uint8Array = new Uint8Array(0)): Fau
   let operations = 0;
 
   function begin(): void {
-    if (operations++ < host.failFrom) return;
+    const operation = operations++;
+    if (operation < host.failFrom || operation >= host.failTo) return;
     throw Object.assign(new Error(`the host failed with ${host.failCode}`), { code: host.failCode });
   }
 
   const host: FaultyHostIo = {
     failFrom: Number.POSITIVE_INFINITY,
+    failTo: Number.POSITIVE_INFINITY,
     failCode: "EIO",
     get operations() {
       return operations;
