@@ -16,11 +16,13 @@ import {
   metadataOf,
   openQcow2,
   type Qcow2Device,
+  type Qcow2Snapshot,
 } from "../../disk/index.ts";
 import { openNodeFile } from "../../disk/node.ts";
 import { applianceConfiguration } from "../appliance-configuration.ts";
 import { type ImageKind, imageKind } from "../image-kind.ts";
 import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
+import { readStateHeader } from "../state-reading.ts";
 
 /** What a machine in the terminal is made of, as the command line names it. */
 export interface MediaOptions {
@@ -101,10 +103,12 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
       disks[found.kind] = keep(await openMedium(file, found.kind, throwAway));
     }
   }
-  if (options.hdb !== undefined)
-    disks.hdb = keep(
-      throwAway ? await openThrowAway(options.hdb, {}, undefined) : await openDisk(options.hdb, {}),
-    );
+  if (options.hdb !== undefined) {
+    const below = throwAway && snapshot !== undefined ? qcow2Below(disks.hda) : undefined;
+    const at =
+      below && snapshot !== undefined ? await snapshotOfHdb(options.hdb, below, snapshot) : undefined;
+    disks.hdb = keep(throwAway ? await openThrowAway(options.hdb, {}, at) : await openDisk(options.hdb, {}));
+  }
   for (const kind of ["cdrom", "floppy"] as const) {
     const name = options[kind];
     if (name === undefined) continue;
@@ -191,6 +195,41 @@ async function openThrowAway(
   return await openQcow2(file, { writable: true, resolveBacking });
 }
 
+/** The qcow2 image that a disk in memory is over. */
+function qcow2Below(disk: BlockDevice | undefined): Qcow2Device | undefined {
+  const below = (disk as Qcow2Device | undefined)?.backing;
+  return below && "openState" in below ? (below as Qcow2Device) : undefined;
+}
+
+/**
+ * The snapshot of a second disk that belongs to one of the first, as a load finds it on disks that are written. Undefined
+ * where the second was not saved with the first: it is as it is then.
+ */
+async function snapshotOfHdb(spec: string, hda: Qcow2Device, idOrName: string): Promise<string | undefined> {
+  const { snapshot } = await hda.openState(idOrName);
+  const id = (await readStateHeader(hda, idOrName))?.disks?.hdb;
+  const { device } = await openImage(spec, {});
+  try {
+    const all = "snapshots" in device ? (device as Qcow2Device).snapshots : [];
+    const ofMoment = all.filter(
+      ({ dateSeconds, dateNanoseconds }) =>
+        dateSeconds === snapshot.dateSeconds && dateNanoseconds === snapshot.dateNanoseconds,
+    );
+    const isNamed = ({ name }: Qcow2Snapshot) => name === snapshot.name;
+    const found =
+      ofMoment.find((each) => each.id === id) ??
+      ofMoment.findLast(isNamed) ??
+      // Snapshots of disks alone may be made disk by disk.
+      (snapshot.vmStateBytes === 0 ? all.findLast(isNamed) : undefined);
+    if (found || id === undefined) return found?.id;
+  } finally {
+    await device.close();
+  }
+  throw failed(
+    `${spec} has no snapshot that belongs to "${snapshot.name}": not all disks can go back to it.`,
+  );
+}
+
 /** The image for saved states; a new one holds nothing else. */
 async function openStateDisk(path: string): Promise<BlockDevice> {
   try {
@@ -209,12 +248,12 @@ async function openStateDisk(path: string): Promise<BlockDevice> {
 function startingFrom(snapshot: string, disks: MachineDisks, throwAway: boolean): StartFrom {
   const { hda, hdb, state } = disks;
   // The image below has it, and the disk over it is at that snapshot.
-  const below = throwAway && hda ? (hda as Qcow2Device).backing : undefined;
-  if (below && "openState" in below) return { device: below as Qcow2Device, snapshot };
+  const below = throwAway ? qcow2Below(hda) : undefined;
+  if (below) return { device: below, snapshot };
   const own = [hda, hdb, state].find(
     (disk): disk is Qcow2Device => disk?.writable === true && "openState" in disk,
   );
-  if (own && !below) return { device: own, snapshot };
+  if (own && !(throwAway && hda)) return { device: own, snapshot };
   throw failed("there is no qcow2 image here that could have a saved state; --state FILE names one.");
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { tinyGuestChecksum, tinyGuestImage } from "../testing/tiny-guest.ts";
 import {
@@ -140,6 +140,32 @@ describe("byre run", () => {
     booted.send(`${PEEK}R${SECTOR}`);
     await booted.said("=00000000");
     await booted.said(`=${tinyGuestChecksum(new Uint8Array(512).fill(0x77))}`);
+  });
+
+  test("--snapshot starts both disks from the moment of the saved machine", {
+    timeout: 120_000,
+  }, async () => {
+    copyFileSync(path("disk.qcow2"), path("second.qcow2"));
+    copyFileSync(path("disk.qcow2"), path("stranger.qcow2"));
+    const disks = ["--hdb", path("second.qcow2"), path("disk.qcow2")];
+    for (const [byte, ...words] of [["11", "--savevm-on-exit", "evening"], ["22"]] as const) {
+      const run = byre(...words, ...disks);
+      await run.said(BANNER);
+      run.send(`1W${SECTOR}${byte}`);
+      for (const _ of ["1", "W"]) await run.said("=");
+      run.send("\x01x");
+      expect((await run.ended).code).toBe(0);
+    }
+    const run = byre("--snapshot", "--loadvm", "evening", ...disks);
+    run.send(`1R${SECTOR}P`);
+    const { out, err } = await run.ended;
+    expect(err).toBe("");
+    expect(out).toContain(`=${tinyGuestChecksum(new Uint8Array(512).fill(0x11))}`);
+
+    const other = ["--hdb", path("stranger.qcow2"), path("disk.qcow2")];
+    const refused = await byre("--snapshot", "--loadvm", "evening", ...other).ended;
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain('stranger.qcow2 has no snapshot that belongs to "evening"');
   });
 
   test("a script that waits in vain ends with 3, and says where and what came instead", async () => {
