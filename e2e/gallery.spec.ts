@@ -69,6 +69,47 @@ test("a name that is being changed leaves the focus where the person puts it", a
   await expect(field).toHaveValue("guest");
 });
 
+test("the focus stays in a machine's row, and goes to the list when the row is gone", async ({ page }) => {
+  await page.goto("/");
+  await pick(page, { "guest.qcow2": await guestImage() });
+  await waitForSerial(page, BANNER);
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  await page.getByRole("button", { name: "All machines" }).first().click();
+  const row = page.getByRole("region", { name: "Yours" }).getByRole("listitem");
+  const more = row.getByRole("button", { name: "guest: more" });
+  const choose = async (action: string) => {
+    await more.press("Enter");
+    await row.getByRole("button", { name: action }).press("Enter");
+  };
+  await choose("Rename");
+  await expect(row.getByRole("textbox")).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(more).toBeFocused();
+  await choose("Rename");
+  await row.getByRole("textbox").fill("other");
+  await page.keyboard.press("Enter");
+  await expect(row.getByRole("button", { name: "other: more" })).toBeFocused();
+  await row.getByRole("button", { name: "other: more" }).press("Enter");
+  await row.getByRole("button", { name: "Rename" }).press("Enter");
+  await row.getByRole("textbox").fill("guest");
+  await page.keyboard.press("Enter");
+  await expect(more).toBeFocused();
+
+  await choose("Export");
+  await row.getByRole("button", { name: "Not now" }).press("Enter");
+  await expect(more).toBeFocused();
+  await choose("Reset to base");
+  await row.getByRole("button", { name: "Reset", exact: true }).press("Enter");
+  await expect(more).toBeFocused();
+  await choose("Delete");
+  await row.getByRole("button", { name: "Keep" }).press("Enter");
+  await expect(more).toBeFocused();
+  await choose("Delete");
+  await row.getByRole("button", { name: "Delete", exact: true }).press("Enter");
+  await expect(page.getByText("None yet")).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Yours" })).toBeFocused();
+});
+
 test("a machine that is on takes the name it is given, in this tab or another", async ({ page, context }) => {
   const rename = async (tab: Page, from: string, to: string) => {
     await tab.getByRole("button", { name: `${from}: more` }).click();

@@ -178,5 +178,6 @@ test.describe("with Linux", () => {
     expect(await readFile(await saved.path(), "utf8")).toBe("first\nsecond\n");
     await panel.getByRole("button", { name: "Discard" }).click();
     await expect(panel.getByText("Nothing has arrived yet.")).toBeVisible();
+    await expect(panel.getByRole("heading", { name: "Out of the machine" })).toBeFocused();
   });
 });

@@ -93,6 +93,7 @@ test("what was set becomes the appliance's own, and stands in its image", async 
   await panel.getByLabel("Memory", { exact: true }).selectOption("64 MiB");
   await panel.getByRole("button", { name: "Make these the appliance's own" }).click();
   await expect(panel.getByRole("button", { name: "Use the appliance's own settings" })).toBeDisabled();
+  await expect(panel.getByRole("heading", { name: "Settings", exact: true })).toBeFocused();
   expect(await page.evaluate(() => window.byre.machine?.about().metadata.get("machine.memory"))).toBe("64");
   await page.reload();
   await waitForSerial(page, BANNER);

@@ -56,6 +56,7 @@ test("a machine in this browser alone becomes a link that starts it elsewhere, a
   await expect(panel).toContainText("mine is in this browser alone");
   const file = await makeFile(page, panel);
   await expect(panel).toContainText("mine.qcow2 is written");
+  await expect(button(panel, "Make the file")).toBeFocused();
 
   await check(panel, images.url("mine.qcow2"));
   await expect(panel).toContainText("has no file there (HTTP 404)");

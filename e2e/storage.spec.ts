@@ -80,9 +80,11 @@ test("the storage page shows what each machine takes, and deletes it", async ({ 
   ).toBeVisible();
   await button(page, "Keep").click();
   await expect(row(page, "own")).toBeVisible();
+  await expect(button(page, "Delete own")).toBeFocused();
   await button(page, "Delete own").click();
   await button(page, "Delete").click();
   await expect(row(page, "own")).toBeHidden();
+  await expect(page.getByRole("heading", { name: "Machines" })).toBeFocused();
   expect(await machines(page)).toMatchObject([{ name: "guest" }]);
   expect(await storedFiles(page)).toBe(1);
 });
@@ -96,6 +98,7 @@ test("what is left over is found and deleted", async ({ page }) => {
   expect(await violations(page)).toEqual([]);
   await button(page, "Delete what is left over").click();
   await expect(page.getByRole("heading", { name: "Left over" })).toBeHidden();
+  await expect(page.getByRole("heading", { name: "Machines" })).toBeFocused();
   expect(await storedFiles(page)).toBe(0);
 });
 
@@ -112,6 +115,7 @@ test("the copy of an unfinished import is deleted, and the machine stays", async
   await button(page, "Delete the copy").click();
   await button(page, "Delete").click();
   await expect(row(page, "own")).not.toContainText("so far");
+  await expect(button(page, "Delete own")).toBeFocused();
   expect(await machines(page)).toMatchObject([{ name: "own" }]);
   await button(page, "All machines").click();
   await button(page, "Start own").click();

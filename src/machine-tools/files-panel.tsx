@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useReducer, useRef, useState } from "react";
+import { type ReactNode, type Ref, useEffect, useReducer, useRef, useState } from "react";
 import type { MachineOutput } from "../../emulator/index.ts";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
@@ -22,6 +22,7 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
   const [name, setName] = useState("");
   const [given, setGiven] = useState<string>();
   const heading = useRef<HTMLHeadingElement>(null);
+  const outHeading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   const give = async (files: readonly File[]) => {
     if (files.length === 0) return;
@@ -30,6 +31,11 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
   };
   const save = () => {
     download(new Blob([output.bytes()]), safeFileName(name.trim() || `${session.name} file`));
+  };
+  const discard = () => {
+    output.clear();
+    // The button goes with what it discards.
+    outHeading.current?.focus();
   };
   return (
     <SidePanel id="files" title="Files" closeLabel="Close the files" onClose={onClose} headingRef={heading}>
@@ -51,7 +57,7 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
         <p>In Linux, as root:</p>
         <pre className={styles.command}>mount /dev/sr0 /mnt</pre>
       </Part>
-      <Part title="Out of the machine">
+      <Part title="Out of the machine" headingRef={outHeading}>
         <p>What the machine writes to its second serial port arrives here. In Linux, as root:</p>
         <pre className={styles.command}>cat notes.txt &gt;/dev/ttyS1</pre>
         <p>In DOS and Windows:</p>
@@ -71,7 +77,7 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
               <Button look="primary" onPress={save}>
                 Save
               </Button>
-              <Button onPress={() => output.clear()}>Discard</Button>
+              <Button onPress={discard}>Discard</Button>
             </Buttons>
             <p className={styles.hint}>
               One file after the other makes one long file: discard the first before the machine writes the
@@ -84,10 +90,18 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
   );
 }
 
-function Part({ title, children }: { title: string; children: ReactNode }) {
+interface PartProps {
+  title: string;
+  headingRef?: Ref<HTMLHeadingElement>;
+  children: ReactNode;
+}
+
+function Part({ title, headingRef, children }: PartProps) {
   return (
     <section className={styles.part} aria-label={title}>
-      <h3 className={styles.title}>{title}</h3>
+      <h3 className={styles.title} tabIndex={-1} ref={headingRef}>
+        {title}
+      </h3>
       {children}
     </section>
   );

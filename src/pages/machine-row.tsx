@@ -1,5 +1,5 @@
 import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
-import { lazy, Suspense, useMemo, useState } from "react";
+import { lazy, Suspense, useMemo, useRef, useState } from "react";
 import { ApplianceIcon } from "../appliance/appliance-icon.tsx";
 import { readIcon } from "../appliance/icon-data.ts";
 import { Button } from "../components/button.tsx";
@@ -13,6 +13,7 @@ import { useSessionState } from "../open/use-opener.ts";
 import { deleteMachine, renameMachine, resetMachine } from "./machine-actions.ts";
 import styles from "./machine-row.module.css";
 import { NameField } from "./name-field.tsx";
+import { useFocusKept } from "./use-focus-kept.ts";
 
 const ExportForm = lazy(async () => ({ default: (await import("./export-form.tsx")).ExportForm }));
 
@@ -33,7 +34,12 @@ const STATE_WORDS = {
   error: "stopped by an error",
 } as const;
 
-export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
+export interface MachineRowProps extends MachineListing {
+  /** The machine was deleted. */
+  onGone: () => void;
+}
+
+export function MachineRow({ record, storedBytes, needsFile, onGone }: MachineRowProps) {
   const { id, name, base, lastUsedAt, suspended } = record;
   const icon = useMemo(() => (record.icon === undefined ? undefined : readIcon(record.icon)), [record.icon]);
   const [mode, setMode] = useState<Mode>({ kind: "rest" });
@@ -41,6 +47,8 @@ export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
   const state = useSessionState(session?.id === id ? session : undefined);
   const word = state ? "Go to" : suspended ? "Resume" : "Start";
   const open = () => goTo(`/machine/${id}`);
+  const more = useRef<HTMLButtonElement>(null);
+  useFocusKept(mode.kind, more);
 
   const run = (what: string, action: () => Promise<unknown>) => {
     setMode({ kind: "working", what });
@@ -91,6 +99,7 @@ export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
           <Button
             look="quiet"
             iconOnly
+            ref={more}
             isDisabled={mode.kind === "working"}
             aria-label={`${name}: more`}
             aria-expanded={mode.kind === "more"}
@@ -142,7 +151,7 @@ export function MachineRow({ record, storedBytes, needsFile }: MachineListing) {
                 autoFocus
                 onPress={() =>
                   mode.what === "delete"
-                    ? run("Deleting", () => deleteMachine(id))
+                    ? run("Deleting", () => deleteMachine(id).then(onGone))
                     : run("Resetting", () => resetMachine(id))
                 }
               >

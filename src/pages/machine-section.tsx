@@ -1,4 +1,6 @@
+import { useRef } from "react";
 import type { MachineListing } from "../library/use-machines.ts";
+import { isFocusLost } from "./focus-lost.ts";
 import styles from "./gallery-page.module.css";
 import { MachineRow } from "./machine-row.tsx";
 import { StorageLine } from "./storage-line.tsx";
@@ -13,15 +15,19 @@ export interface MachineSectionProps {
 
 /** The machines that this browser keeps. */
 export function MachineSection({ machines, shown, search }: MachineSectionProps) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  const keepFocus = () => {
+    if (isFocusLost()) heading.current?.focus();
+  };
   return (
     <section aria-labelledby="machines" className={styles.section}>
-      <h2 id="machines" className={styles.heading}>
+      <h2 id="machines" className={styles.heading} tabIndex={-1} ref={heading}>
         Yours
       </h2>
       {shown && shown.length > 0 ? (
         <ul className={styles.rows}>
           {shown.map((machine) => (
-            <MachineRow key={machine.record.id} {...machine} />
+            <MachineRow key={machine.record.id} {...machine} onGone={keepFocus} />
           ))}
         </ul>
       ) : (

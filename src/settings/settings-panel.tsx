@@ -6,6 +6,7 @@ import { SelectField } from "../components/select-field.tsx";
 import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSettings } from "../library/machine-record.ts";
 import type { MachinePanelProps } from "../pages/machine-panels.tsx";
+import { useFocusKept } from "../pages/use-focus-kept.ts";
 import { useSession } from "../pages/use-session.ts";
 import { NetworkSettings } from "./network-settings.tsx";
 import type { SettingsView } from "./session-settings.ts";
@@ -39,6 +40,8 @@ export function SettingsPanel({ session, state, onClose, run }: MachinePanelProp
   };
   const own = Object.keys(chosen).length === 0;
   const { network, ...forImage } = chosen;
+  // A button that undoes a choice goes with it.
+  useFocusKept(Object.keys(chosen).join(), heading);
   const intoImage = async () => {
     await session.setAbout(withSettings(session.about().metadata, forImage));
     await session.setSettings(network ? { network } : {});

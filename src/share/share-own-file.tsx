@@ -10,6 +10,7 @@ import { library } from "../library/library.ts";
 import type { ExportedFile } from "../library/machine-record.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { isBusy } from "../pages/export-form.tsx";
+import { useFocusKept } from "../pages/use-focus-kept.ts";
 import { useSession } from "../pages/use-session.ts";
 import { checkHost, type HostCheck } from "./check-host.ts";
 import { HostFindings } from "./host-findings.tsx";
@@ -77,8 +78,12 @@ function MakeFile({ session, state, file, onMade }: MakeFileProps) {
   const [snapshots, setSnapshots] = useState(true);
   const [failure, setFailure] = useState<{ readonly message: string; readonly code: string }>();
   const hasSnapshots = session.snapshots().length > 0;
+  const button = useRef<HTMLButtonElement>(null);
+  const [making, setMaking] = useState(false);
+  useFocusKept(making, button);
   const make = async () => {
     setFailure(undefined);
+    setMaking(true);
     try {
       const made = await makeSharedFile(session, { ...(packed && { compress: true }), snapshots });
       if (made) onMade(made);
@@ -86,6 +91,7 @@ function MakeFile({ session, state, file, onMade }: MakeFileProps) {
       const { code, message } = toByreError(cause);
       if (code !== "CANCELLED") setFailure({ code, message });
     }
+    setMaking(false);
   };
   return (
     <div className={styles.form}>
@@ -113,7 +119,7 @@ function MakeFile({ session, state, file, onMade }: MakeFileProps) {
         <p className={styles.note}>The machine stands still until the file is written.</p>
       )}
       <div>
-        <Button isDisabled={state === "starting" || isBusy(session)} onPress={make}>
+        <Button ref={button} isDisabled={state === "starting" || isBusy(session)} onPress={make}>
           <Download size={16} aria-hidden="true" />
           Make the file
         </Button>

@@ -1,14 +1,16 @@
 import { Trash2 } from "lucide-react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
 import { ProgressBar } from "../components/progress-bar.tsx";
 import { deleteLeftovers } from "../library/block-store.ts";
+import { isFocusLost } from "../pages/focus-lost.ts";
 import { deleteMachine, deleteUnfinishedCopy } from "../pages/machine-actions.ts";
 import { PageFrame } from "../pages/page-frame.tsx";
 import { StorageLine } from "../pages/storage-line.tsx";
+import { useFocusKept } from "../pages/use-focus-kept.ts";
 import { usePageTitle } from "../pages/use-page-title.ts";
 import styles from "./storage-page.module.css";
 import type { MachineStorage, StoredFile } from "./storage-report.ts";
@@ -25,6 +27,10 @@ interface Deletion {
 export function StoragePage() {
   usePageTitle("Storage - Byre");
   const { report, siteBytes, error, refresh } = useStorage();
+  const heading = useRef<HTMLHeadingElement>(null);
+  const keepFocus = () => {
+    if (isFocusLost()) heading.current?.focus();
+  };
   return (
     <PageFrame title="Storage">
       {error && (
@@ -43,7 +49,7 @@ export function StoragePage() {
             </p>
           </div>
           <section className={styles.section} aria-labelledby="storage-machines">
-            <h2 id="storage-machines" className={styles.heading}>
+            <h2 id="storage-machines" className={styles.heading} tabIndex={-1} ref={heading}>
               Machines
             </h2>
             {report.machines.length === 0 && <p className={styles.note}>No machine is kept here.</p>}
@@ -55,6 +61,7 @@ export function StoragePage() {
                     machine={machine}
                     allBytes={report.storedBytes}
                     onDeleted={refresh}
+                    onGone={keepFocus}
                   />
                 ))}
               </ul>
@@ -65,6 +72,7 @@ export function StoragePage() {
               bytes={report.leftovers.reduce((total, { storedBytes }) => total + storedBytes, 0)}
               count={report.leftovers.length}
               onDeleted={refresh}
+              onGone={() => heading.current?.focus()}
             />
           )}
         </>
@@ -81,16 +89,20 @@ interface MachineItemProps {
   /** Of everything, to hold its own against. */
   allBytes: number;
   onDeleted: () => void;
+  /** The machine itself was deleted. */
+  onGone: () => void;
 }
 
-function MachineItem({ machine, allBytes, onDeleted }: MachineItemProps) {
+function MachineItem({ machine, allBytes, onDeleted, onGone }: MachineItemProps) {
   const { record, files, storedBytes } = machine;
   const { id, name } = record;
   const [asking, setAsking] = useState<Deletion>();
+  const deletion = useRef<HTMLButtonElement>(null);
+  useFocusKept(asking, deletion);
   const machineDeletion: Deletion = {
     title: `Delete ${name}?`,
     words: "The machine, everything written on it and its snapshots are gone then.",
-    run: () => deleteMachine(id),
+    run: () => deleteMachine(id).then(onGone),
   };
   const copyDeletion = (file: StoredFile): Deletion => ({
     title: `Delete what is copied of ${file.what.replace("Copy of ", "")}?`,
@@ -105,6 +117,7 @@ function MachineItem({ machine, allBytes, onDeleted }: MachineItemProps) {
         <Button
           look="quiet"
           iconOnly
+          ref={deletion}
           aria-label={`Delete ${name}`}
           onPress={() => setAsking(machineDeletion)}
         >
@@ -135,11 +148,19 @@ function MachineItem({ machine, allBytes, onDeleted }: MachineItemProps) {
   );
 }
 
-function Leftovers({ bytes, count, onDeleted }: { bytes: number; count: number; onDeleted: () => void }) {
+interface LeftoversProps {
+  bytes: number;
+  count: number;
+  onDeleted: () => void;
+  onGone: () => void;
+}
+
+function Leftovers({ bytes, count, onDeleted, onGone }: LeftoversProps) {
   const [problem, setProblem] = useState<string>();
   const remove = async () => {
     try {
       const done = await deleteLeftovers();
+      if (done) onGone();
       setProblem(done ? undefined : "Another tab is making a machine now. Try again when it runs.");
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));
