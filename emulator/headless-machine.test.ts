@@ -43,4 +43,4 @@ test("nothing keeps Node alive once the machine is closed", async () => {
     timeout: 20_000,
   });
   expect(stdout).toBe("closed\n");
-}, 25_000);
+}, 90_000);

@@ -17,7 +17,7 @@ describe.skipIf(!hasQemu)("byre amend, as qemu-img amend", () => {
     twins.make("qemu-io", "-c", "write -P 1 64k 64k", "-c", "write -z 0 64k", "@/overlay.qcow2");
     make("-o", "lazy_refcounts=on", "@/lazy.qcow2", "10M");
     twins.put("disk.raw", new Uint8Array(4096));
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

@@ -112,7 +112,7 @@ export const size: string = device.sizeBytes;
     rmSync(folder, { recursive: true });
     expect(out).toBe("");
     expect(code).toBe(0);
-  }, 30_000);
+  }, 90_000);
 
   it.skipIf(!hasQemu)("copies as qemu-img does, threads and all", () => {
     const twins = new Twins();

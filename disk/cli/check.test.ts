@@ -14,7 +14,7 @@ describe.skipIf(!hasQemu)("byre check, as qemu-img check", () => {
     twins = template;
     twins.make("qemu-img", "create", "-f", "qcow2", "@/clean.qcow2", "10M");
     twins.make("qemu-io", "-c", "write -P 1 0 1M", "@/clean.qcow2");
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

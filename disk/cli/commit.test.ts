@@ -20,7 +20,7 @@ describe.skipIf(!hasQemu)("byre commit, as qemu-img commit", () => {
     twins.put("base.raw", new Uint8Array(1024 * 1024).fill(1));
     make("-b", "base.raw", "-F", "raw", "@/over-raw.qcow2");
     write("over-raw.qcow2", "write -P 4 100k 100k", "write -z 512k 64k");
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

@@ -217,7 +217,7 @@ describe.skipIf(!hasQemu)("byre convert", () => {
       expect(results[1]?.equals(results[0] ?? Buffer.alloc(0)), name).toBe(true);
       expect(results[2]?.equals(results[0] ?? Buffer.alloc(0)), name).toBe(true);
     }
-  }, 20_000);
+  }, 90_000);
 
   it("says which cluster of a damaged image cannot be unpacked, also from a thread", async () => {
     const bytes = readFileSync(ours("zlib.qcow2"));
@@ -226,7 +226,7 @@ describe.skipIf(!hasQemu)("byre convert", () => {
       const converted = convert([ours("damaged.qcow2"), ours("out")], {}, silent, { threads });
       await expect(converted).rejects.toMatchObject({ code: "CORRUPT" });
     }
-  }, 20_000);
+  }, 90_000);
 
   it("goes on past damage with --salvage", async () => {
     const ended = await twins.byre("convert", "--salvage", "@/damaged.qcow2", "@/out");

@@ -13,7 +13,7 @@ describe.skipIf(!hasQemu)("byre meta", () => {
     template = new Twins();
     twins = template;
     twins.make("qemu-img", "create", "-f", "qcow2", "@/disk.qcow2", "10M");
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

@@ -52,7 +52,7 @@ describe.skipIf(!hasQemu)("an image named on the command line", () => {
     ]);
     writeFileSync(path("holder.raw"), Buffer.concat([Buffer.alloc(4096, 9), bench.bytes("base.qcow2")]));
     writeFileSync(path("disk.raw"), new Uint8Array(MIB).fill(3));
-  }, 30_000);
+  }, 90_000);
   afterAll(() => execFileSync("rm", ["-r", bench.directory]));
 
   const firstByte = async (spec: string, options: OpenImageOptions = {}): Promise<number | undefined> => {

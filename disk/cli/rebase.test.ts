@@ -16,7 +16,7 @@ describe.skipIf(!hasQemu)("byre rebase, as qemu-img rebase", () => {
     make("-b", "base.qcow2", "-F", "qcow2", "@/overlay.qcow2", "12M");
     twins.make("qemu-io", "-c", "write -P 9 256k 64k", "-c", "write -P 9 9M 1k", "@/overlay.qcow2");
     twins.put("disk.raw", new Uint8Array(2 * 1024 * 1024).fill(1, 0, 300_000));
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

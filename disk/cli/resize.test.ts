@@ -12,7 +12,7 @@ describe.skipIf(!hasQemu)("byre resize, as qemu-img resize", () => {
     twins.make("qemu-img", "create", "-f", "qcow2", "@/disk.qcow2", "10M");
     twins.make("qemu-io", "-c", "write -P 5 0 64k", "-c", "write -P 6 9M 1M", "@/disk.qcow2");
     twins.put("disk.raw", new Uint8Array(1024 * 1024).fill(3));
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();

@@ -17,7 +17,7 @@ describe.skipIf(!hasQemu)("byre snapshot, as qemu-img snapshot", () => {
     twins.make("qemu-img", "snapshot", "-c", "one", "@/disk.qcow2");
     twins.make("qemu-io", "-c", "write -P 2 512k 1M", "@/disk.qcow2");
     twins.put("disk.raw", new Uint8Array(4096));
-  }, 30_000);
+  }, 90_000);
   afterAll(() => template.close());
   beforeEach(() => {
     twins = template.copy();
