@@ -45,6 +45,26 @@ test("keys that a browser keeps reach the guest from a menu", async ({ page, ima
   await expect.poll(() => scanCodes(page)).toBe("1D 38 3C BC B8 9D");
 });
 
+test("modifiers that are down when the keys leave the guest are let go in it", async ({ page, images }) => {
+  await openListening(page, images);
+  const screen = page.getByRole("application");
+  await screen.focus();
+  await page.keyboard.down("Control");
+  await page.keyboard.down("Alt");
+  await page.keyboard.press("g");
+  await expect(screen).not.toBeFocused();
+  await page.keyboard.up("Alt");
+  await page.keyboard.up("Control");
+  // Down, and up again; v86 lets Alt go by itself too.
+  await expect
+    .poll(async () => (await scanCodes(page)).split(" ").sort().filter(isOnce))
+    .toEqual(["1D", "38", "9D", "B8"]);
+});
+
+function isOnce(code: string, index: number, codes: readonly string[]): boolean {
+  return codes.indexOf(code) === index;
+}
+
 test("a keyboard on the screen types, with modifiers that stay down for one key", async ({
   page,
   images,

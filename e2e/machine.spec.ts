@@ -154,6 +154,24 @@ test("a second machine asks for the first one's place", async ({ page, images })
   await waitForSerial(page, BANNER);
 });
 
+test("a machine that is started from the gallery asks for the place of the one that is on", async ({
+  page,
+  images,
+}) => {
+  images.files.set("one.qcow2", { bytes: await guestImage() });
+  images.files.set("two.qcow2", { bytes: await guestImage() });
+  for (const name of ["one", "two"]) {
+    await openLink(page, `#/run?image=${images.url(`${name}.qcow2`)}&memory=32`);
+    await waitForSerial(page, BANNER);
+  }
+  await page.getByRole("button", { name: "All machines" }).click();
+  await page.getByRole("button", { name: "Start one" }).click();
+  await expect(page.getByRole("heading", { name: "two is on in this tab" })).toBeVisible();
+  await page.getByRole("button", { name: "Switch it off and go on" }).click();
+  await page.waitForFunction(() => window.byre.machine?.name === "one");
+  await waitForSerial(page, BANNER);
+});
+
 test("a machine goes on behind the gallery", async ({ page, images }) => {
   images.files.set("guest.qcow2", { bytes: await guestImage() });
   await openLink(page, `#/run?image=${images.url("guest.qcow2")}&memory=32`);

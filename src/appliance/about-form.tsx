@@ -65,7 +65,12 @@ export function AboutForm({ metadata, roomBytes, snapshotNames, onSave, onCancel
   };
 
   return (
-    <form className={styles.form} onSubmit={submit}>
+    <form
+      className={styles.form}
+      onSubmit={submit}
+      // It would close the panel, and what was typed would be gone; "Cancel" says so.
+      onKeyDown={(event) => event.key === "Escape" && draft.size > 0 && event.preventDefault()}
+    >
       <p className={styles.lead}>
         This travels inside the machine's image: whoever gets the file sees it before the machine runs.
       </p>

@@ -22,7 +22,10 @@ export function SidePanel({ id, title, closeLabel, onClose, headingRef, children
       id={id}
       className={styles.panel}
       aria-labelledby={titleId}
-      onKeyDown={(event) => event.key === "Escape" && !event.defaultPrevented && onClose()}
+      onKeyDown={(event) => {
+        // Of a word that is being composed it ends that only.
+        if (event.key === "Escape" && !event.defaultPrevented && !event.nativeEvent.isComposing) onClose();
+      }}
     >
       <div className={styles.head}>
         <h2 id={titleId} className={styles.title} tabIndex={-1} ref={headingRef} dir="auto">

@@ -1,8 +1,10 @@
 import { useEffect, useRef, useState } from "react";
+import { createPortal } from "react-dom";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import cards from "../components/floating-cards.module.css";
 import type { MachineSession } from "../open/machine-session.ts";
+import { useFullScreen } from "../pages/use-full-screen.ts";
 import styles from "./files-question.module.css";
 import { type FilesChoice, filesChoices, insertIntoRunning } from "./insert-files.ts";
 import { useOfferedFiles } from "./offered-files.ts";
@@ -18,6 +20,7 @@ export interface FilesQuestionProps {
 export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
   const [files, answered] = useOfferedFiles();
   const [choices, setChoices] = useState<readonly FilesChoice[]>();
+  const fullScreen = useFullScreen();
   useEffect(() => {
     setChoices(undefined);
     if (!files) return;
@@ -35,7 +38,7 @@ export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
     if (choice === "machine") onRun(files);
     else run(() => insertIntoRunning(session, files, choice));
   };
-  return (
+  const question = (
     <div className={cards.place}>
       <Question
         title={titleOf(files)}
@@ -46,6 +49,7 @@ export function FilesQuestion({ session, onRun, run }: FilesQuestionProps) {
       />
     </div>
   );
+  return fullScreen ? createPortal(question, fullScreen) : question;
 }
 
 interface QuestionProps {

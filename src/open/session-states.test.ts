@@ -45,6 +45,7 @@ function machineWith(snapshots: Qcow2Snapshot[]) {
     state: "running",
     failure: undefined as ByreError | undefined,
     loaded: [] as string[],
+    keyboard: { sendScancodes: async () => {} },
     onChange: () => () => {},
     snapshots: () => snapshots,
     async save(name: string, _options?: SaveOptions) {

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "react";
 import type { ScreenSize } from "../library/preferences.ts";
+import { releaseCodes } from "../machine-tools/modifier-codes.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { fitScreen } from "./fit-screen.ts";
 import styles from "./guest-screen.module.css";
@@ -17,6 +18,7 @@ export interface GuestScreenProps {
 export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: GuestScreenProps) {
   const box = useRef<HTMLDivElement>(null);
   const latestSize = useRef(size);
+  const modifiers = useRef(new Set<string>());
   const { screenElement, keyboard, pointer } = session;
 
   useEffect(() => {
@@ -68,12 +70,18 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
         // Browsers refuse for a second after Escape; the next click does it then.
         pointer.lock().catch(() => {});
       }}
+      onKeyDown={({ code }) => modifiers.current.add(code)}
+      onKeyUp={({ code }) => modifiers.current.delete(code)}
       onFocus={() => {
         keyboard.setEnabled(true);
         onKeys(true);
       }}
       onBlur={() => {
         keyboard.setEnabled(false);
+        // The guest will not hear of their being let go.
+        const held = releaseCodes(modifiers.current);
+        modifiers.current.clear();
+        if (held.length > 0) keyboard.sendScancodes(held).catch(() => {});
         onKeys(false);
       }}
     />

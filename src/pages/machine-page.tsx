@@ -26,8 +26,10 @@ export function MachinePage({ location }: { location: string }) {
 
   const id = state.phase === "open" ? state.session.id : undefined;
   useEffect(() => {
-    // A machine has an address of its own: a reload finds it again, and does not make another.
-    if (id) goTo(`/machine/${id}`, { replace: true });
+    // A machine has an address of its own: a reload finds it again, and does not make another. But another may be
+    // on its way since this was drawn.
+    const now = opener.state();
+    if (id && now.phase === "open" && now.session.id === id) goTo(`/machine/${id}`, { replace: true });
   }, [id]);
 
   if (asked instanceof Error) return <OpenFailed request={undefined} error={asked} />;

@@ -48,12 +48,15 @@ export function MachineView({ session }: { session: MachineSession }) {
   const [size, setSize] = usePreference("screenSize", "whole");
   const [keyboardShown, setKeyboardShown] = useState(false);
   const page = useRef<HTMLDivElement>(null);
+  const main = useRef<HTMLElement>(null);
   const screen = useRef<HTMLElement>(null);
   const terminal = useRef<HTMLElement>(null);
   const panelButtons = useRef(new Map<string, HTMLButtonElement>());
-  const lastKeys = useRef<"screen" | "terminal">("screen");
+  const lastKeys = useRef<"screen" | "terminal">(display === "terminal" ? "terminal" : "screen");
   useEffect(() => {
-    if (display !== "both") setView(display);
+    if (display === "both") return;
+    setView(display);
+    lastKeys.current = display;
   }, [display]);
   usePageTitle(`${session.name} - Byre`);
   useKeyRelease(page);
@@ -81,10 +84,22 @@ export function MachineView({ session }: { session: MachineSession }) {
   const show = (next: string | undefined) => {
     // Beside a panel there may be room for one of the two: the one that was in use.
     if (next) setView(lastKeys.current);
-    else if (panel === GREETING) focusGuest();
-    else if (panel) (panelButtons.current.get(panel) ?? panelButtons.current.get("menu"))?.focus();
+    else if (panel && panel !== GREETING)
+      (panelButtons.current.get(panel) ?? panelButtons.current.get("menu"))?.focus();
     setPanel(next);
   };
+  const wasPanel = useRef(panel);
+  useEffect(() => {
+    // It may have lain over the guest until now.
+    if (wasPanel.current === GREETING && !panel) focusGuest();
+    wasPanel.current = panel;
+  });
+  useEffect(() => {
+    if (state !== "error") return;
+    // What has to be read and answered now must not be behind something.
+    if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+    if (main.current && getComputedStyle(main.current).visibility === "hidden") setPanel(undefined);
+  }, [state]);
   const panelButton = (id: string) => (button: HTMLButtonElement | null) => {
     if (button) panelButtons.current.set(id, button);
     else panelButtons.current.delete(id);
@@ -107,9 +122,9 @@ export function MachineView({ session }: { session: MachineSession }) {
         }}
       />
       <div className={styles.body}>
-        <main className={styles.main}>
+        <main className={styles.main} ref={main}>
           <h1 className="visually-hidden">{session.name}</h1>
-          {failure && !snapshotsOpen && <Notice tone="danger">{failure}</Notice>}
+          {failure && !panel && <Notice tone="danger">{failure}</Notice>}
           <MachineNotices session={session} run={run} />
           {session.copying && <ImportProgress machineName={session.name} copying={session.copying} />}
           <MachineProblem session={session} state={state} run={run} />
@@ -148,6 +163,7 @@ export function MachineView({ session }: { session: MachineSession }) {
               <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
                 <SerialTerminal
                   session={session}
+                  focusAtOnce={display === "terminal"}
                   onKeys={(on) => keysGoTo(on ? "terminal" : undefined)}
                   run={run}
                 />
@@ -172,7 +188,8 @@ export function MachineView({ session }: { session: MachineSession }) {
           session={session}
           state={state}
           run={run}
-          panelOpen={snapshotsOpen}
+          snapshotsOpen={snapshotsOpen}
+          panelOpen={panel !== undefined}
           failure={failure}
           onFailureRead={() => setFailure(undefined)}
         />

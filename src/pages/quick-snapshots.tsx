@@ -1,21 +1,25 @@
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useRef, useState } from "react";
 import { createPortal } from "react-dom";
 import { Button } from "../components/button.tsx";
 import styles from "../components/floating-cards.module.css";
 import { Notice } from "../components/notice.tsx";
+import { releaseCodes } from "../machine-tools/modifier-codes.ts";
 import type { MachineSession, SavedState } from "../open/machine-session.ts";
 import { ActivityProgress } from "./activity-progress.tsx";
 import { RestoreQuestion } from "./restore-question.tsx";
 import { QUICK_NAME } from "./snapshot-names.ts";
+import { useFullScreen } from "./use-full-screen.ts";
 import { SNAPSHOT_KEYS, useSnapshotKeys } from "./use-snapshot-keys.ts";
 
 export interface QuickSnapshotsProps {
   session: MachineSession;
   state: MachineSession["state"];
   /** Whether the snapshots are shown, which tell of what is going on themselves. */
+  snapshotsOpen: boolean;
+  /** Whether some panel is shown. */
   panelOpen: boolean;
   run: (action: () => Promise<unknown>) => void;
-  /** What went wrong with something else. Said here while the panel is shown, which may lie over the rest. */
+  /** What went wrong with something else. Said here while a panel is shown, which may lie over the rest. */
   failure: string | undefined;
   onFailureRead: () => void;
 }
@@ -28,12 +32,12 @@ const STAYS_MS = 4000;
  * restored: over it, since a line that comes and goes would make the guest's screen larger and smaller.
  */
 export function QuickSnapshots(props: QuickSnapshotsProps) {
-  const { session, state, panelOpen, run, failure, onFailureRead } = props;
+  const { session, state, snapshotsOpen, panelOpen, run, failure, onFailureRead } = props;
   const [asking, setAsking] = useState<SavedState>();
   const [said, setSaid] = useState<string>();
   const card = useRef<HTMLDivElement>(null);
   const before = useRef<HTMLElement | null>(null);
-  const fullScreen = useSyncExternalStore(onFullScreenChange, () => document.fullscreenElement);
+  const fullScreen = useFullScreen();
   const { activity } = session;
 
   useEffect(() => {
@@ -48,6 +52,8 @@ export function QuickSnapshots(props: QuickSnapshotsProps) {
     if (activity && activity.kind !== "autosaving") return;
     if (!on) return setSaid("Only a machine that is on can be saved.");
     run(async () => {
+      // They are down, and must not be in the guest that is saved.
+      await session.keyboard.sendScancodes(releaseCodes(["ControlLeft", "AltLeft"]));
       await session.save(QUICK_NAME);
       setSaid(`Saved. ${SNAPSHOT_KEYS.restore} comes back to here.`);
     });
@@ -72,7 +78,7 @@ export function QuickSnapshots(props: QuickSnapshotsProps) {
     // Back to the guest, if its keys were there.
     before.current?.focus({ preventScroll: true });
   };
-  const shownActivity = activity && activity.kind !== "autosaving" && !panelOpen ? activity : undefined;
+  const shownActivity = activity && activity.kind !== "autosaving" && !snapshotsOpen ? activity : undefined;
   const cards = (
     <div className={styles.place}>
       {shownActivity && (
@@ -93,7 +99,7 @@ export function QuickSnapshots(props: QuickSnapshotsProps) {
           <RestoreQuestion session={session} state={state} snapshot={asking} onEnd={answered} />
         </div>
       )}
-      {failure && panelOpen && (
+      {failure && (panelOpen || fullScreen) && (
         <div className={styles.card}>
           <Notice tone="danger" actions={<Button onPress={onFailureRead}>Understood</Button>}>
             {failure}
@@ -109,9 +115,4 @@ export function QuickSnapshots(props: QuickSnapshotsProps) {
   );
   // Of a page with something on the full screen nothing else is seen.
   return fullScreen ? createPortal(cards, fullScreen) : cards;
-}
-
-function onFullScreenChange(listener: () => void): () => void {
-  document.addEventListener("fullscreenchange", listener);
-  return () => document.removeEventListener("fullscreenchange", listener);
 }

@@ -9,6 +9,8 @@ import styles from "./serial-terminal.module.css";
 
 export interface SerialTerminalProps {
   session: MachineSession;
+  /** Takes the keyboard when it is first shown. Default: false. */
+  focusAtOnce?: boolean;
   /** Whether keys go to the terminal now. */
   onKeys: (on: boolean) => void;
   run: (action: () => Promise<unknown>) => void;
@@ -17,10 +19,11 @@ export interface SerialTerminalProps {
 const FONT_SIZE = 13;
 
 /** The guest's first serial port. What it wrote before this was shown is written into it first. */
-function SerialTerminal({ session, onKeys, run }: SerialTerminalProps) {
+function SerialTerminal({ session, focusAtOnce = false, onKeys, run }: SerialTerminalProps) {
   const box = useRef<HTMLDivElement>(null);
   const keysListener = useRef(onKeys);
   keysListener.current = onKeys;
+  const takesFocus = useRef(focusAtOnce);
   const runLatest = useRef(run);
   runLatest.current = run;
   const [shown, setShown] = useState<{ readonly terminal: Terminal; readonly fit: FitAddon }>();
@@ -78,6 +81,7 @@ function SerialTerminal({ session, onKeys, run }: SerialTerminalProps) {
     const resized = new ResizeObserver(() => outer.clientWidth > 0 && fit.fit());
     resized.observe(outer);
     setShown({ terminal, fit });
+    if (takesFocus.current) terminal.focus();
     return () => {
       setShown(undefined);
       resized.disconnect();

@@ -7,10 +7,16 @@ import { type RefObject, useEffect } from "react";
 export function useKeyRelease(page: RefObject<HTMLElement | null>): void {
   useEffect(() => {
     const release = (event: KeyboardEvent) => {
-      if (!event.ctrlKey || !event.altKey || event.code !== "KeyG") return;
+      // AltGr counts as Ctrl and Alt too, and writes letters.
+      if (!event.ctrlKey || !event.altKey || event.code !== "KeyG" || event.getModifierState("AltGraph"))
+        return;
       event.preventDefault();
       event.stopImmediatePropagation();
-      page.current?.querySelector<HTMLElement>("button, a[href]")?.focus();
+      const leave = () => page.current?.querySelector<HTMLElement>("button, a[href]")?.focus();
+      if (document.pointerLockElement) document.exitPointerLock();
+      // There the button is not to be seen, and cannot have the focus.
+      if (document.fullscreenElement) document.exitFullscreen().then(leave, leave);
+      else leave();
     };
     // In the capture phase of the window: before the terminal, and before the guest's keyboard.
     window.addEventListener("keydown", release, true);
