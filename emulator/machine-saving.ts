@@ -39,8 +39,12 @@ export interface SavableMachine {
   /** Tells the drives of the disks that have been put back. */
   refreshDrives(): Promise<void>;
   reboot(): void;
-  /** Stops the machine in an error. Deadly: the guest is not what it was, and no retry helps. */
-  fail(error: ByreError, options?: { deadly: boolean }): void;
+  /**
+   * Stops the machine in an error that no retry mends: the guest is not what it was.
+   *
+   * @param disksToo so are its disks, which matters to a machine that is off as well.
+   */
+  lost(error: ByreError, disksToo: boolean): void;
 }
 
 /** Saves, loads and changes of states of one machine, strictly one after the other. */
@@ -177,35 +181,44 @@ export class MachineSaving {
     const isThere: StateLoading["isThere"] = (index, print) =>
       filler.isThere(emulator, index, print, clusterSizeBytes);
     const loaded = await this.states.read(opened, { ...options, put, isThere });
-    return this.putBack(opened, async () => {
+    const machine = async () => {
       filler.finish(emulator, loaded);
       await restore(parts, filler.device, opened);
       this.taken(opened, loaded);
-    });
+    };
+    // With fingerprints the devices are, to the byte, what this very emulator saved.
+    return this.putBack(opened, machine, { unsure: !opened.header.prints });
   }
 
   /**
    * Puts the disks back, all or none, and then the machine: from there on there is no way back.
    *
+   * @param unsure the machine may fail: the disks are as before then, though the guest is lost.
    * @returns why the disks are not durable, when they are not.
    */
-  private async putBack({ disks }: OpenDisks, machine: () => Promise<void>): Promise<ByreError | undefined> {
-    let unflushed: ByreError | undefined;
-    try {
-      unflushed = await this.whole(this.states.disks.apply(disks));
-    } catch (error) {
-      const failure = toByreError(error);
-      if (failure.data.disksApart === true) this.machine.fail(failure, { deadly: true });
-      throw error;
-    }
-    try {
+  private async putBack(
+    { disks }: OpenDisks,
+    machine: () => Promise<void>,
+    { unsure } = { unsure: false },
+  ): Promise<ByreError | undefined> {
+    let begun = false;
+    const rest = async () => {
+      begun = true;
       await machine();
       await this.machine.refreshDrives();
+    };
+    try {
+      const unflushed = await this.whole(this.states.disks.apply(disks, unsure ? rest : undefined));
+      if (!unsure) await rest();
+      return unflushed;
     } catch (error) {
-      this.machine.fail(toByreError(error), { deadly: true });
+      const failure = toByreError(error);
+      const apart = failure.data.disksApart === true;
+      const undone = begun && unsure && !apart;
+      if (undone) await this.machine.refreshDrives().catch(() => undefined);
+      if (begun || apart) this.machine.lost(failure, !undone);
       throw error;
     }
-    return unflushed;
   }
 
   /** The emulator is in the state: the rest of the machine follows. */

@@ -258,7 +258,8 @@ export interface Machine {
    *
    * @param idOrName an id goes before a name.
    * @throws ByreError SNAPSHOT_NOT_FOUND, STATE_INVALID, UNSUPPORTED_VERSION, STATE_MISMATCH (another emulator),
-   *   CANCELLED, what reading meets: the machine is as before then.
+   *   CANCELLED, what reading meets: the machine is as before then. Only where the emulator refuses a state that was
+   *   read whole is the guest lost, in state `error`; the disks are as before then too if the state has no fingerprints.
    */
   load(idOrName: string, options?: LoadOptions): Promise<void>;
   /** The saved states, oldest first. */

@@ -115,18 +115,19 @@ export class SnapshotDisks {
   /**
    * Puts all disks back, or none. What they are now is gone.
    *
+   * @param then what must succeed too: what the disks are now is kept for as long, one disk's as well.
    * @returns why the disks, which are back, could not be made durable, where a file keeps what it could not
    *   write (a plain file under Node); a later flush tries again.
    * @throws ByreError what it met, and the disks are as before; with `disksApart` in its data when they are not.
    */
-  async apply(set: SnapshotSet): Promise<ByreError | undefined> {
+  async apply(set: SnapshotSet, then?: () => Promise<void>): Promise<ByreError | undefined> {
     // Nobody reads the disk of an image that has states alone.
     const guests = set.filter(({ disk }) => disk.drive !== "state");
     const before: SnapshotSet[number][] = [];
     let applied = 0;
     let unflushed: ByreError | undefined;
     try {
-      if (guests.length > 1) {
+      if (guests.length > 1 || then) {
         await this.dropUnfinished();
         for (const { disk } of guests)
           before.push({ disk, snapshot: await disk.device.createSnapshot(KEPT) });
@@ -135,6 +136,7 @@ export class SnapshotDisks {
         unflushed = (await applyDisk(disk, snapshot)) ?? unflushed;
         applied++;
       }
+      await then?.();
     } catch (error) {
       for (const { disk, snapshot } of before.slice(0, applied))
         await applyDisk(disk, snapshot).catch((undoing: unknown) => {

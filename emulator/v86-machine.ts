@@ -286,7 +286,9 @@ export class V86Machine implements Machine {
         return this.drives.refresh();
       },
       reboot: () => this.emulator.v86.cpu.reboot_internal(),
-      fail: (error, options) => this.fail(error, options),
+      lost: (error, disksToo) => {
+        if (disksToo || this.state !== "stopped") this.halt(error, true);
+      },
     };
   }
 
@@ -409,10 +411,14 @@ export class V86Machine implements Machine {
   }
 
   private fail(error: ByreError, { deadly } = { deadly: false }): void {
-    if (this.closing || this.state === "stopped") return;
+    if (this.state !== "stopped") this.halt(error, deadly);
+  }
+
+  private halt(error: ByreError, deadly: boolean): void {
+    if (this.closing) return;
     void this.stopProcessor();
-    // The first of several is what the person sees; `retry` repeats all.
-    if (this.state !== "error") this.condition.halt(error, deadly);
+    // The first of several is what the person sees, and `retry` repeats all; but nothing of a guest that is lost.
+    if (this.state !== "error" || (deadly && !this.condition.isDeadly)) this.condition.halt(error, deadly);
   }
 
   private async destroy(): Promise<void> {
