@@ -2,7 +2,7 @@ import type { Page } from "@playwright/test";
 import { violations } from "./accessibility-check.ts";
 import { expect, openLink, pick, test, waitForSerial, waitForState } from "./byre-test.ts";
 import { guestImage } from "./images.ts";
-import { fromMenu, openPanel } from "./panel-steps.ts";
+import { fromMenu, openGuest, openPanel } from "./panel-steps.ts";
 
 const BANNER = "tiny guest ready";
 
@@ -181,6 +181,24 @@ test("snapshots can be saved, restored, described and deleted with the keyboard 
   await expect(page.getByText("None yet")).toBeVisible();
   await page.keyboard.press("Escape");
   await expect(page.getByRole("button", { name: "Snapshots", exact: true })).toBeFocused();
+});
+
+test("a page that asks something begins at its title, for whoever has it read out", async ({
+  page,
+  images,
+}) => {
+  images.files.set("guest.qcow2", { bytes: await guestImage() });
+  const title = page.getByRole("heading", { level: 1 });
+  await page.goto(`/#/run?image=${images.url("guest.qcow2")}&memory=32`);
+  await expect(page.getByRole("button", { name: "Start", exact: true })).toBeVisible();
+  await expect(title).toBeFocused();
+  await page.getByRole("button", { name: "Start", exact: true }).press("Enter");
+  await waitForSerial(page, BANNER);
+  await expect(page.getByText("Keys: screen")).toBeVisible();
+  await page.goto(`/#/run?image=${images.url("guest.qcow2")}&memory=48`);
+  await expect(title).toHaveText("guest is on in this tab");
+  await expect(title).toBeFocused();
+  expect(await title.evaluate((element) => getComputedStyle(element).outlineStyle)).toBe("none");
 });
 
 test("the theme is chosen with one button and kept", async ({ page }) => {
