@@ -113,6 +113,59 @@ test("files dropped on a running machine are asked about", async ({ page, images
   await expect(page.getByRole("heading", { name: "guest is on in this tab" })).toBeVisible();
 });
 
+test("what arrives from the machine is read out once it has arrived", async ({ page, images }) => {
+  await openGuest(page, images);
+  // What no guest here does: a file in many pieces.
+  await page.evaluate(() => {
+    let sizeBytes = 0;
+    const listeners = new Set<() => void>();
+    const tell = () => {
+      for (const listener of listeners) listener();
+    };
+    const output = {
+      get sizeBytes() {
+        return sizeBytes;
+      },
+      droppedBytes: 0,
+      bytes: () => new Uint8Array(sizeBytes),
+      clear() {
+        sizeBytes = 0;
+        tell();
+      },
+      onOutput(listener: () => void) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    };
+    const write = () => {
+      sizeBytes += 1;
+      tell();
+      if (sizeBytes < 60) requestAnimationFrame(write);
+    };
+    Object.assign(window.byre.machine ?? {}, { output });
+    Object.assign(window, { write, said: new Set<string>() });
+  });
+  await page.getByRole("button", { name: "Files", exact: true }).click();
+  const panel = page.getByRole("complementary", { name: "Files" });
+  await expect(panel.getByText("Nothing has arrived yet.")).toBeVisible();
+  await panel.evaluate((aside) => {
+    const { said, write } = window as unknown as { said: Set<string>; write: () => void };
+    const listen = () => {
+      for (const region of aside.querySelectorAll("[role=status]")) said.add(region.textContent);
+    };
+    new MutationObserver(listen).observe(aside, { subtree: true, childList: true, characterData: true });
+    write();
+  });
+  await expect(panel.getByText("Arrived: 60 bytes.")).toBeVisible();
+  await expect(panel.getByRole("status").filter({ hasText: "60 bytes" })).toHaveCount(1);
+  const said = await page.evaluate(() => [...(window as unknown as { said: Set<string> }).said]);
+  expect(said.filter((text) => text !== "")).toEqual(["60 bytes came out of the machine."]);
+
+  await panel.getByRole("button", { name: "Discard" }).click();
+  await expect(panel.getByText("Nothing has arrived yet.")).toBeVisible();
+  await expect(panel.getByRole("heading", { name: "Out of the machine" })).toBeFocused();
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(`in ${colorScheme}`, () => {
     test.use({ colorScheme });

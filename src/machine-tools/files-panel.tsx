@@ -14,11 +14,14 @@ import { insertIntoRunning } from "./insert-files.ts";
 import { useChanges } from "./use-changes.ts";
 
 const MAX_NAME_LENGTH = 200;
+/** What arrives comes in many pieces; after this long without one, it is read out. */
+const QUIET_MS = 1000;
 
 /** Files in, on a CD that is made of them, and out, through the machine's second serial port. */
 export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
   const { cdrom } = useChanges(session.media);
   const output = useOutput(session.output);
+  const quietBytes = useQuiet(output.sizeBytes);
   const [name, setName] = useState("");
   const [given, setGiven] = useState<string>();
   const heading = useRef<HTMLHeadingElement>(null);
@@ -62,11 +65,15 @@ export function FilesPanel({ session, onClose, run }: MachinePanelProps) {
         <pre className={styles.command}>cat notes.txt &gt;/dev/ttyS1</pre>
         <p>In DOS and Windows:</p>
         <pre className={styles.command}>copy /b notes.txt com2</pre>
-        <p role="status">
+        <p>
           {output.sizeBytes === 0 ? "Nothing has arrived yet." : `Arrived: ${formatBytes(output.sizeBytes)}.`}
+          {output.droppedBytes > 0 && ` After that ${formatBytes(output.droppedBytes)} came that are lost.`}
+        </p>
+        <p role="status" className="visually-hidden">
+          {quietBytes > 0 && `${formatBytes(quietBytes)} came out of the machine.`}
         </p>
         {output.droppedBytes > 0 && (
-          <Notice tone="caution" title={`${formatBytes(output.droppedBytes)} are lost`}>
+          <Notice tone="caution" title="What came after that is lost">
             <p>No more than 64 MiB are kept. Split the file, and save its parts one at a time.</p>
           </Notice>
         )}
@@ -115,4 +122,14 @@ function useOutput(output: MachineOutput): MachineOutput {
     return output.onOutput(refresh);
   }, [output]);
   return output;
+}
+
+/** What `value` is once it stays so for a moment. */
+function useQuiet(value: number): number {
+  const [quiet, setQuiet] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setQuiet(value), QUIET_MS);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return quiet;
 }
