@@ -201,6 +201,23 @@ test("a page that asks something begins at its title, for whoever has it read ou
   expect(await title.evaluate((element) => getComputedStyle(element).outlineStyle)).toBe("none");
 });
 
+test("on a phone held sideways the keyboard is low enough to leave room for the screen", async ({
+  page,
+  images,
+}) => {
+  await page.setViewportSize({ width: 640, height: 320 });
+  await openGuest(page, images);
+  await page.getByRole("button", { name: "Send keys" }).click();
+  await page.getByRole("menuitem", { name: "Show a keyboard" }).click();
+  const keyboard = page.getByRole("region", { name: "Keyboard" });
+  await expect(keyboard).toBeVisible();
+  const height = (element: Element) => element.getBoundingClientRect().height;
+  expect(await keyboard.evaluate(height)).toBeLessThanOrEqual(168);
+  // Low, and not too low for a finger.
+  const key = keyboard.getByRole("button", { name: "a", exact: true });
+  expect(await key.evaluate(height)).toBeGreaterThanOrEqual(24);
+});
+
 test("the theme is chosen with one button and kept", async ({ page }) => {
   await page.goto("/");
   const button = page.getByRole("button", { name: /^Colours/ });
