@@ -121,10 +121,18 @@ async function untilEnded(
 async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions, out: Out): Promise<void> {
   // Asked once more to end while this takes its time: at once then. What is in the image is whole at any moment.
   const stopWaiting = onSignals((exitCode) => process.exit(exitCode));
+  let what = "What was written last is not stored";
   try {
     if (saveAs !== undefined && ending.saves && machine.state !== "stopped") {
       if (out.isTerminal) out.err(`byre: saving the machine as "${saveAs}"\n`);
-      await machine.save(saveAs, { thenStop: true });
+      try {
+        await machine.save(saveAs, { thenStop: true });
+      } catch (error) {
+        // The guest has gone on, and perhaps written.
+        await machine.powerOff();
+        what = "The machine is not saved";
+        throw error;
+      }
       return;
     }
     if (saveAs !== undefined)
@@ -133,7 +141,7 @@ async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions
   } catch (error) {
     if (ending.message === undefined) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ExitError(ending.exitCode, `${ending.message} What was written last is not stored: ${reason}`);
+    throw new ExitError(ending.exitCode, `${ending.message} ${what}: ${reason}`);
   } finally {
     stopWaiting();
   }

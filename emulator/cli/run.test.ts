@@ -196,6 +196,10 @@ describe("byre run", () => {
       ["--snapshot", "--savevm-on-exit", "x", "--state", path("unused.qcow2"), path("disk.qcow2")],
       "--snapshot keeps nothing",
     ],
+    [["--savevm-on-exit", "x", "-f", "raw", path("disk.raw")], "no qcow2 image and has no snapshots"],
+    [["--savevm-on-exit", "x", "--snapshot", "--floppy", path("disk.raw")], "nothing for --savevm-on-exit"],
+    [["--savevm-on-exit", "x", "--floppy", path("disk.raw")], "nowhere to save it to"],
+    [["--savevm-on-exit", "", path("disk.qcow2")], "1 to 255 bytes"],
     [["--memory", "lots", path("disk.qcow2")], "It must be a number of MiB"],
     [["--script", path("disk.qcow2.script"), path("disk.qcow2")], "the script cannot be read"],
   ])("%j is refused with 1", async (words, message) => {

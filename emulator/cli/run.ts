@@ -10,6 +10,7 @@ import {
   warningsTo,
 } from "../../disk/cli/index.ts";
 import type { MachineConfiguration } from "../machine.ts";
+import { checkSnapshotName, SnapshotDisks } from "../snapshot-disks.ts";
 import { openMedia } from "./media.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import { runMachine } from "./run-machine.ts";
@@ -90,6 +91,7 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
           name: basename(scriptPath),
           steps: parseScript(await readScript(scriptPath), basename(scriptPath)),
         };
+  if (saveAs !== undefined) checkSnapshotName(saveAs);
   const media = await openMedia({
     file,
     image: { ...imageOptionsOf(values), onWarning: warningsTo(out) },
@@ -104,6 +106,8 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
   const { stdin: input, stdout: output, stderr } = process;
   const watch = new TerminalWatch([input, output, stderr]);
   try {
+    // Says when there is nowhere to save to, before the machine has run for hours.
+    if (saveAs !== undefined) void new SnapshotDisks(media.disks).main;
     if (media.offeredState !== undefined)
       out.err(
         `byre: ${file} has a saved machine to start from, which puts its disk back: --loadvm ${media.offeredState}, ` +

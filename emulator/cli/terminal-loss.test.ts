@@ -84,7 +84,7 @@ describe("TerminalWatch", () => {
   test.each([
     ["EPIPE", { exitCode: 0 }],
     ["EIO", { exitCode: 129 }],
-    ["ENOSPC", { exitCode: 1, message: "standard input or output failed: ENOSPC" }],
+    ["ENOSPC", { exitCode: 1, message: "standard input or output failed: ENOSPC." }],
   ])("%s ends with %o", (code, loss) => {
     const { watch, fail } = watching();
     fail(code);

@@ -46,7 +46,7 @@ export class TerminalWatch {
     if (code === "EPIPE") this.lose({ exitCode: RunExit.OK });
     // A window that was closed, of which SIGHUP may tell only later.
     else if (code === "EIO") this.onHangup();
-    else this.lose({ exitCode: RunExit.FAILED, message: `standard input or output failed: ${message}` });
+    else this.lose({ exitCode: RunExit.FAILED, message: `standard input or output failed: ${message}.` });
   };
 
   private lose(loss: TerminalLoss): void {
