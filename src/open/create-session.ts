@@ -78,7 +78,10 @@ export function createSession(parts: SessionParts): MachineSession {
     file.onCommitError(() => {
       if (machine.state !== "running") return;
       stoppedByCommit = true;
-      machine.pause().then(goOn, () => {});
+      machine.pause().then(goOn, (error: unknown) => {
+        // A reset came into it: the machine is not stopped for this any more.
+        if (toByreError(error).code === "CANCELLED") stoppedByCommit = false;
+      });
     }),
   );
   async function goOn(): Promise<void> {
