@@ -3,6 +3,8 @@ import { copySnapshot, createMemoryFile, createQcow2, openQcow2, type Qcow2Devic
 import { createFaultyFile } from "../disk/testing/faulty-file.ts";
 import { createQuotaFile } from "../disk/testing/quota-file.ts";
 import type { HeadlessMachine } from "./node.ts";
+import { SavedStates } from "./saved-states.ts";
+import { directPacker } from "./state-packer.ts";
 import { startTinyGuest } from "./testing/guest-line.ts";
 import { emptyDisk, filled, guestDiskIn, SECTOR } from "./testing/saved-machine.ts";
 
@@ -143,6 +145,62 @@ test("a save on plain files in the place of another leaves one of the two, which
   }
   expect(failures).toBeGreaterThan(made);
   expect(made).toBeGreaterThan(0);
+});
+
+describe("a deletion of a state of two disks", () => {
+  test.each(["hdaFile", "hdbFile"] as const)(
+    "is whole or undone, whichever flush of %s fails",
+    async (which) => {
+      const guest = await bootTwo();
+      const { machine, hda, hdb, write, read } = guest;
+      const file = guest[which];
+      let failures = 0;
+      for (let point = 0; ; point++) {
+        await write(0x61);
+        await machine.save("one");
+        await write(0x62);
+        const remove = () => machine.deleteSnapshot("one");
+        const { failure, hit } = await failingOnce(file, () => file.flushes, point, remove);
+        if (failure) {
+          await machine.load("one");
+          expect(await read(), `flush ${point}`).toEqual(both(0x61));
+          await machine.deleteSnapshot("one");
+          failures++;
+        }
+        await machine.save("next");
+        expect([names(hda), names(hdb)]).toEqual([["next"], ["next"]]);
+        await machine.deleteSnapshot("next");
+        if (!hit) break;
+      }
+      expect(failures).toBeGreaterThan(0);
+    },
+  );
+
+  test.each(["hdaFile", "hdbFile"] as const)(
+    "leaves nothing that nobody lists when %s is lost on the way",
+    async (which) => {
+      const guest = await bootTwo();
+      const { machine, hdaFile, hdbFile } = guest;
+      const file = guest[which];
+      for (let point = 0; ; point++) {
+        await machine.save("one");
+        await machine.save("two");
+        file.failFrom = file.flushes + point;
+        file.failTo = Number.POSITIVE_INFINITY;
+        await machine.deleteSnapshot("one").catch(() => undefined);
+        const hit = file.flushes > file.failFrom;
+        // What a page finds that is opened again.
+        const open = (content: Uint8Array) => openQcow2(createMemoryFile({ name: "again.qcow2", content }));
+        const [hda, hdb] = [await open(hdaFile.durable()), await open(hdbFile.durable())];
+        const states = new SavedStates({ hda, hdb }, directPacker, () => ["hda", "hdb"]);
+        await states.prepare({ name: "next", description: undefined });
+        expect(names(hda)).toEqual(expect.arrayContaining(names(hdb)));
+        expect(names(hdb)).toContain("two");
+        file.failFrom = Number.POSITIVE_INFINITY;
+        if (!hit) break;
+      }
+    },
+  );
 });
 
 describe("the other disk's snapshot", () => {

@@ -155,11 +155,25 @@ export class SnapshotDisks {
     for (const { device } of this.disks) await device.dropUnfinishedStates();
   }
 
-  /** Drops a snapshot of all disks; the first disk's first, so that no state is left without its disks. */
+  /**
+   * Drops a snapshot of all disks. Those that nobody lists are called unfinished first: what a crash or a failure
+   * leaves of them the next save drops.
+   */
   async delete(doomed: Qcow2Snapshot, ids: Readonly<Record<string, string>>): Promise<void> {
     const others = this.belongingTo(doomed, ids);
-    await this.main.device.deleteSnapshot(doomed.id);
-    for (const { disk, snapshot } of others) await disk.device.deleteSnapshot(snapshot.id);
+    try {
+      for (const { disk, snapshot } of others)
+        await disk.device.renameSnapshot(snapshot.id, UNFINISHED_SNAPSHOT);
+      await this.main.device.deleteSnapshot(doomed.id);
+    } catch (error) {
+      // On a plain file it may be gone all the same.
+      if (this.list().some(({ id }) => id === doomed.id))
+        for (const { disk, snapshot } of others)
+          await disk.device.renameSnapshot(snapshot.id, snapshot.name).catch(() => undefined);
+      throw error;
+    }
+    for (const { disk, snapshot } of others)
+      await disk.device.deleteSnapshot(snapshot.id).catch(() => undefined);
   }
 }
 
