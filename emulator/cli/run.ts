@@ -14,7 +14,7 @@ import { checkSnapshotName, SnapshotDisks } from "../snapshot-disks.ts";
 import { openMedia } from "./media.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import { runMachine } from "./run-machine.ts";
-import { parseScript } from "./script.ts";
+import { MAX_SECONDS, parseScript } from "./script.ts";
 import { TerminalWatch } from "./terminal-loss.ts";
 
 interface RunValues {
@@ -32,9 +32,6 @@ interface RunValues {
   readonly script?: string;
   readonly timeLimit?: number;
 }
-
-/** Longer than a timer can wait is no limit. */
-const MAX_SECONDS = 2_000_000;
 
 export function createCommand(out: Out): Command {
   const command = new Command("run")
@@ -56,7 +53,11 @@ export function createCommand(out: Out): Command {
     .option("--savevm-on-exit <name>", "save the machine under this name when it is left")
     .option("--state <file>", "a qcow2 image for saved machines, where no disk is one; it is made if need be")
     .option("--script <file>", "wait for text and send text, as this file says")
-    .option("--time-limit <seconds>", "end it after so long", numberOf("a number of seconds", MAX_SECONDS));
+    .option(
+      "--time-limit <seconds>",
+      "end it after so long",
+      numberOf(`a number of seconds, at most ${MAX_SECONDS}`, MAX_SECONDS),
+    );
   return addImageOptions(command)
     .addHelpText(
       "after",

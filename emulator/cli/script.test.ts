@@ -17,6 +17,10 @@ test("a script is a step a line, with comments and empty lines", () => {
   ]);
 });
 
+test("a script waits for as long as --time-limit may be", () => {
+  expect(parse("wait off 2000000")).toEqual([{ do: "wait-off", seconds: 2_000_000, line: 1 }]);
+});
+
 test("texts have the usual escapes", () => {
   expect(parse(String.raw`send "\r\t\e[A\"\\\x03\x7F"`)).toEqual([
     { do: "send", text: '\r\t\x1b[A"\\\x03\x7f', line: 1 },
@@ -28,6 +32,8 @@ test.each([
   ['wait "x', "no step"],
   ['wait "x" soon', "soon is no number of seconds"],
   ['wait "x" -1', "-1 is no number of seconds"],
+  ['wait "x" 2000000.1', "2000000.1 is no number of seconds of at most 2000000"],
+  ["wait off 3000000", "no number of seconds of at most 2000000"],
   ['wait ""', "no text to wait for"],
   [String.raw`send "\q"`, String.raw`\q means nothing`],
   ["leave off", "no step"],

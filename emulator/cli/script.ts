@@ -9,6 +9,8 @@ export type ScriptStep =
 
 /** How long a script waits where it does not say: longer than a boot takes on a busy machine. */
 const DEFAULT_WAIT_SECONDS = 60;
+/** A timer cannot wait much longer. */
+export const MAX_SECONDS = 2_000_000;
 /** More lines than a person writes. */
 const MAX_STEPS = 10_000;
 
@@ -52,7 +54,8 @@ function parseStep(source: string, line: number, fail: (what: string) => never):
   if (word === "send" && text !== undefined && number === undefined) return { do: "send", text, line };
   if (word === "wait" && what !== undefined) {
     const seconds = number === undefined ? DEFAULT_WAIT_SECONDS : Number(number);
-    if (!(seconds > 0) || !Number.isFinite(seconds)) fail(`${number} is no number of seconds.`);
+    if (!(seconds > 0 && seconds <= MAX_SECONDS))
+      fail(`${number} is no number of seconds of at most ${MAX_SECONDS}.`);
     if (text === "") fail("there is no text to wait for.");
     return text === undefined ? { do: "wait-off", seconds, line } : { do: "wait", text, seconds, line };
   }
