@@ -15,7 +15,7 @@ import { openMedia } from "./media.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import { runMachine } from "./run-machine.ts";
 import { MAX_SECONDS, parseScript } from "./script.ts";
-import { TerminalWatch } from "./terminal-loss.ts";
+import { endWithTerminal, TerminalWatch } from "./terminal-loss.ts";
 
 interface RunValues {
   readonly hdb?: string;
@@ -105,6 +105,7 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
     snapshot: values.loadvm,
   });
   const { stdin: input, stdout: output, stderr } = process;
+  endWithTerminal();
   const watch = new TerminalWatch([input, output, stderr]);
   try {
     // Says when there is nowhere to save to, before the machine has run for hours.

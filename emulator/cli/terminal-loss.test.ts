@@ -28,12 +28,14 @@ describe("byre run stores and saves", () => {
     ],
     ["the machine", [...EVENING, path("disk.qcow2")], async () => expect(await saved()).toContain("evening")],
   ])("%s, when the terminal's window is closed", async (_, words, look) => {
-    const run = inTerminal(`exec ${quoted(...words)}`);
+    // A shell that passes the signal on, and tells how it ended.
+    const shell = `trap 'kill -HUP $pid' HUP; ${quoted(...words)} <&0 & pid=$!; wait $pid; wait $pid; echo $? >&3`;
+    const run = inTerminal(shell);
     await run.said(BANNER);
     run.send(WRITE);
     await run.said("=");
     run.child.kill("SIGKILL");
-    await run.ended;
+    expect((await run.ended).told).toBe("129\n");
     await look();
   });
 

@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { isatty } from "node:tty";
 import { RunExit } from "./run-exit.ts";
 
 /** How a run ends whose terminal, or what stands in its place, is gone. */
@@ -54,4 +55,15 @@ export class TerminalWatch {
     this.first = loss;
     for (const listener of this.listeners) listener(loss);
   }
+}
+
+/**
+ * Node aborts at its end where a terminal is gone that it began with. The process ends as one that SIGHUP ends then,
+ * which a shell counts as 129 too.
+ */
+export function endWithTerminal(): void {
+  const terminals = [0, 1, 2].filter(isatty);
+  process.once("exit", () => {
+    if (!terminals.every(isatty)) process.kill(process.pid, "SIGHUP");
+  });
 }
