@@ -5,7 +5,7 @@ import { chromiumArguments, chromiumPath } from "./disk/testing/chromium.ts";
 const executablePath = chromiumPath();
 
 /** Only for a test that hangs: how long one takes depends on what else the machine does. */
-const testTimeout = 30_000;
+const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
 const expectations = { poll: { timeout: 20_000 } };
 
 /**
@@ -18,7 +18,7 @@ export default defineConfig({
       {
         test: {
           name: "node",
-          testTimeout,
+          ...patience,
           expect: expectations,
           environment: "node",
           include: ["**/*.test.{ts,tsx}"],
@@ -49,7 +49,7 @@ export default defineConfig({
         },
         test: {
           name: "browser",
-          testTimeout,
+          ...patience,
           expect: expectations,
           include: ["**/*.browser.test.{ts,tsx}"],
           exclude: ["**/node_modules/**", "e2e/**", "dist/**"],

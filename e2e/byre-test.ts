@@ -42,7 +42,7 @@ export async function openLink(page: Page, link: string): Promise<void> {
 export async function waitForSerial(
   page: Page,
   text: string,
-  { times = 1, timeout = 15_000 } = {},
+  { times = 1, timeout = 30_000 } = {},
 ): Promise<void> {
   await page.waitForFunction(
     ([wanted, count]) => (window.byre.machine?.serial.text().split(wanted).length ?? 0) > count,
