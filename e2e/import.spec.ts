@@ -230,6 +230,7 @@ test("an overlay and its backing file, half copied, are given again together", a
 
 /** Drops what is on this computer on the page, as a person does: the browser makes the event. */
 async function dropFromDisk(page: Page, paths: string[]): Promise<void> {
+  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
   const devtools = await page.context().newCDPSession(page);
   for (const type of ["dragEnter", "dragOver", "drop"] as const) {
     const data = { items: [], files: paths, dragOperationsMask: 1 };

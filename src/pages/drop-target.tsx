@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useLayoutEffect, useState } from "react";
 import { takesFiles } from "../machine-tools/offered-files.ts";
 import styles from "./drop-target.module.css";
 import { filesOfDrop } from "./dropped-files.ts";
@@ -7,7 +7,8 @@ import { openFiles } from "./open-files.ts";
 /** Makes the whole page take files that are dropped on it. */
 export function DropTarget({ children }: { children: ReactNode }) {
   const [over, setOver] = useState(false);
-  useEffect(() => {
+  // As soon as the page is to be seen: a file that nobody takes would replace it.
+  useLayoutEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
     const drag = (event: DragEvent) => {
       if (!hasFiles(event)) return;
