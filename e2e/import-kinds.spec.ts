@@ -275,6 +275,7 @@ test("the address of an image, pasted or typed, leads to what it says of itself"
   await expect(page.getByRole("heading", { level: 1 })).toHaveText(/guest$/);
 
   await page.goto("/");
+  await expect(page.getByLabel("Address of an image")).toBeVisible();
   const paste = (text: string) =>
     page.evaluate((pasted) => {
       const clipboardData = new DataTransfer();

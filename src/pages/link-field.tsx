@@ -1,4 +1,4 @@
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, useLayoutEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { goTo } from "../components/page-location.ts";
 import { TextField } from "../components/text-field.tsx";
@@ -16,7 +16,7 @@ export function LinkField() {
   const [problem, setProblem] = useState<string>();
   const show = (text: string) => setProblem(openLink(text));
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const paste = (event: ClipboardEvent) => {
       const { target, clipboardData } = event;
       const typing = target instanceof Element && target.closest("input, textarea, [contenteditable]");
