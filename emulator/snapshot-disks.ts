@@ -93,7 +93,7 @@ export class SnapshotDisks {
     return [
       { disk: this.main, snapshot },
       ...this.others.map((disk) => {
-        const found = belonging(disk, snapshot, ids[disk.drive]);
+        const found = belonging(finished(disk), snapshot, ids[disk.drive]);
         if (found) return { disk, snapshot: found };
         throw new ByreError(
           "SNAPSHOT_NOT_FOUND",
@@ -107,7 +107,7 @@ export class SnapshotDisks {
   /** The snapshots of the other disks that belong to one of the first, as far as they are there. */
   belongingTo(snapshot: Qcow2Snapshot, ids: Readonly<Record<string, string>>): SnapshotSet {
     return this.others.flatMap((disk) => {
-      const found = belonging(disk, snapshot, ids[disk.drive]);
+      const found = belonging(finished(disk), snapshot, ids[disk.drive]);
       return found ? [{ disk, snapshot: found }] : [];
     });
   }
@@ -190,7 +190,7 @@ export function checkSnapshotName(name: string): void {
 }
 
 /** All snapshots of a disk that are whole. */
-export function finished({ device }: SnapshotDisk): readonly Qcow2Snapshot[] {
+export function finished({ device }: Pick<SnapshotDisk, "device">): readonly Qcow2Snapshot[] {
   return device.snapshots.filter(({ name }) => name !== UNFINISHED_SNAPSHOT);
 }
 
@@ -227,9 +227,14 @@ function disksApart({ device }: SnapshotDisk, error: unknown, undoing: unknown):
 /**
  * The snapshot of another disk: the one with the id, or of the name where a copy was numbered anew, and always of the
  * same moment. Only snapshots without a machine's state, which may be made disk by disk, go by their name alone.
+ *
+ * @param list of that disk's snapshots, those that are whole.
  */
-function belonging(disk: SnapshotDisk, to: Qcow2Snapshot, id: string | undefined): Qcow2Snapshot | undefined {
-  const list = finished(disk);
+export function belonging(
+  list: readonly Qcow2Snapshot[],
+  to: Qcow2Snapshot,
+  id: string | undefined,
+): Qcow2Snapshot | undefined {
   const named = list.filter(({ name }) => name === to.name);
   return (
     list.find((each) => each.id === id && sameMoment(each, to)) ??
@@ -239,7 +244,7 @@ function belonging(disk: SnapshotDisk, to: Qcow2Snapshot, id: string | undefined
 }
 
 /** Whoever makes a snapshot of several disks, QEMU too, gives all of them one date. */
-function sameMoment(a: Qcow2Snapshot, b: Qcow2Snapshot): boolean {
+export function sameMoment(a: Qcow2Snapshot, b: Qcow2Snapshot): boolean {
   return a.dateSeconds === b.dateSeconds && a.dateNanoseconds === b.dateNanoseconds;
 }
 

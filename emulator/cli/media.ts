@@ -16,12 +16,12 @@ import {
   metadataOf,
   openQcow2,
   type Qcow2Device,
-  type Qcow2Snapshot,
 } from "../../disk/index.ts";
 import { openNodeFile } from "../../disk/node.ts";
 import { applianceConfiguration } from "../appliance-configuration.ts";
 import { type ImageKind, imageKind } from "../image-kind.ts";
 import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
+import { belonging, finished } from "../snapshot-disks.ts";
 import { readStateHeader } from "../state-reading.ts";
 
 /** What a machine in the terminal is made of, as the command line names it. */
@@ -210,17 +210,8 @@ async function snapshotOfHdb(spec: string, hda: Qcow2Device, idOrName: string): 
   const id = (await readStateHeader(hda, idOrName))?.disks?.hdb;
   const { device } = await openImage(spec, {});
   try {
-    const all = "snapshots" in device ? (device as Qcow2Device).snapshots : [];
-    const ofMoment = all.filter(
-      ({ dateSeconds, dateNanoseconds }) =>
-        dateSeconds === snapshot.dateSeconds && dateNanoseconds === snapshot.dateNanoseconds,
-    );
-    const isNamed = ({ name }: Qcow2Snapshot) => name === snapshot.name;
-    const found =
-      ofMoment.find((each) => each.id === id) ??
-      ofMoment.findLast(isNamed) ??
-      // Snapshots of disks alone may be made disk by disk.
-      (snapshot.vmStateBytes === 0 ? all.findLast(isNamed) : undefined);
+    const all = "snapshots" in device ? finished({ device: device as Qcow2Device }) : [];
+    const found = belonging(all, snapshot, id);
     if (found || id === undefined) return found?.id;
   } finally {
     await device.close();

@@ -21,6 +21,14 @@ export function oneLine(text: string, maxLength: number): string {
   return characters.length <= maxLength ? line : `${characters.slice(0, maxLength - 1).join("")}…`;
 }
 
+/** Of a stranger's words in a message. */
+const MAX_QUOTED_LENGTH = 80;
+
+/** A stranger's words as a message quotes them. */
+export function quoted(text: string): string {
+  return oneLine(text, MAX_QUOTED_LENGTH);
+}
+
 /** A stranger's text of several lines: every line end becomes one `\n`, tabs stay. */
 export function severalLines(text: string): string {
   return text

@@ -12,6 +12,21 @@ export interface ChoiceProps {
   onChange: () => void;
 }
 
+export interface ChoicesProps {
+  isDisabled?: boolean;
+  /** A legend, and the choices. */
+  children: ReactNode;
+}
+
+/** Several choices that belong together. */
+export function Choices({ isDisabled = false, children }: ChoicesProps) {
+  return (
+    <fieldset className={styles.choices} disabled={isDisabled}>
+      {children}
+    </fieldset>
+  );
+}
+
 /** A box or a point to tick, of a form. */
 export function Choice({ words, hint, isChecked, ...input }: ChoiceProps) {
   return (

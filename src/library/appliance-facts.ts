@@ -164,7 +164,7 @@ const MAX_CLUSTER_BITS = 21;
  * A cluster longer than what is fetched reads as zeros from there, which ends the list of what it says. Nobody but a
  * hostile image has more than 64 KiB before its description.
  */
-function inWholeCluster(bytes: Uint8Array): Uint8Array {
+export function inWholeCluster(bytes: Uint8Array): Uint8Array {
   if (bytes.length < FACTS_BYTES) return bytes;
   const clusterBits = new DataView(bytes.buffer, bytes.byteOffset).getUint32(CLUSTER_BITS_OFFSET);
   if (clusterBits > MAX_CLUSTER_BITS || 2 ** clusterBits <= bytes.length) return bytes;

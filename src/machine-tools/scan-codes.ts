@@ -53,6 +53,7 @@ const PRESS = {
   Comma: [0x33],
   Period: [0x34],
   Slash: [0x35],
+  ShiftRight: [0x36],
   AltLeft: [0x38],
   Space: [0x39],
   CapsLock: [0x3a],
@@ -70,6 +71,7 @@ const PRESS = {
   SysRq: [0x54],
   F11: [0x57],
   F12: [0x58],
+  ControlRight: [0xe0, 0x1d],
   AltRight: [0xe0, 0x38],
   Home: [0xe0, 0x47],
   ArrowUp: [0xe0, 0x48],
@@ -82,6 +84,7 @@ const PRESS = {
   Insert: [0xe0, 0x52],
   Delete: [0xe0, 0x53],
   MetaLeft: [0xe0, 0x5b],
+  MetaRight: [0xe0, 0x5c],
   ContextMenu: [0xe0, 0x5d],
   PrintScreen: [0xe0, 0x2a, 0xe0, 0x37],
   /** Says that it is released with being pressed. */
@@ -108,4 +111,25 @@ export function releaseCodes(key: KeyName): readonly number[] {
 /** Keys pressed one after the other and let go in the opposite order. */
 export function combinationCodes(keys: readonly KeyName[]): number[] {
   return [...keys.flatMap(pressCodes), ...keys.toReversed().flatMap(releaseCodes)];
+}
+
+const MODIFIERS = [
+  "ControlLeft",
+  "ShiftLeft",
+  "ShiftRight",
+  "AltLeft",
+  "ControlRight",
+  "AltRight",
+  "MetaLeft",
+  "MetaRight",
+] as const satisfies readonly KeyName[];
+
+/**
+ * Lets modifiers go: one that stays down changes all that is typed after it. For a guest that does not have them down it
+ * is nothing.
+ *
+ * @param isMeant by the name of a modifier. Default: all of them.
+ */
+export function modifierReleases(isMeant: (key: string) => boolean = () => true): number[] {
+  return MODIFIERS.filter(isMeant).flatMap(releaseCodes);
 }

@@ -14,7 +14,7 @@ import {
   type NetworkChoice,
   readStateHeader,
 } from "../../emulator/index.ts";
-import { oneLine } from "../appliance/plain-text.ts";
+import { quoted } from "../appliance/plain-text.ts";
 import type { BaseSnapshot } from "../library/machine-record.ts";
 import { nameAtSnapshot } from "./snapshot-file-name.ts";
 
@@ -184,13 +184,6 @@ function noSuch({ name: file, snapshots }: Qcow2Device, snapshot: string): ByreE
     },
   );
 }
-
-/** A stranger's words in a message. */
-function quoted(text: string): string {
-  return oneLine(text, MAX_QUOTED_LENGTH);
-}
-
-const MAX_QUOTED_LENGTH = 80;
 
 /** Names of snapshots in a message; a stranger's image may have thousands. */
 const NAMES_SHOWN = 10;

@@ -115,13 +115,21 @@ export async function forgetImported({ chain, cdrom, floppy }: ImportedFiles): P
 /**
  * Finds out whether a machine can be made of files; copies and keeps nothing.
  *
- * @throws ByreError what is wrong with them, as `importFiles`; INVALID_ARGUMENT where none of them is to be run.
+ * @throws ByreError what is wrong with them, as `sortRunnable` and `importFiles`.
  */
-export async function checkFiles(files: readonly File[]): Promise<SortedFiles> {
-  const sorted = await sortFiles(files);
-  const { disk, behindDisk, cdrom, floppy, plain } = sorted;
+export async function checkFiles(files: readonly File[]): Promise<void> {
+  const { disk, behindDisk } = await sortRunnable(files);
   if (disk) await usedChain(disk, behindDisk);
-  else if (!cdrom && !floppy) throw nothingToRun(plain);
+}
+
+/**
+ * Sorts files of which a machine is to be made.
+ *
+ * @throws ByreError as `sortFiles`; INVALID_ARGUMENT where none of them is to be run.
+ */
+export async function sortRunnable(files: readonly File[]): Promise<SortedFiles> {
+  const sorted = await sortFiles(files);
+  if (!sorted.disk && !sorted.cdrom && !sorted.floppy) throw nothingToRun(sorted.plain);
   return sorted;
 }
 

@@ -14,7 +14,7 @@ import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { type BaseChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
 import type { BaseStart, StartWish } from "./base-start.ts";
 import { recordOf } from "./change-machine.ts";
-import { checkFiles, forgetImported, importDisc, importFiles } from "./import-files.ts";
+import { forgetImported, importDisc, importFiles, sortRunnable } from "./import-files.ts";
 import {
   type MachineDisk,
   type MadeDisk,
@@ -103,7 +103,7 @@ export async function makeFromFiles(
   options: RemoteOptions,
   wish: StartWish,
 ): Promise<OpenedDisk> {
-  const sorted = await checkFiles(files);
+  const sorted = await sortRunnable(files);
   const imported = await importFiles(sorted, options);
   const { chain, cdrom, floppy } = imported;
   try {

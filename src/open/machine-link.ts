@@ -1,6 +1,6 @@
 import { ByreError } from "../../disk/index.ts";
 import { type NetworkChoice, networkChoiceText, parseNetworkChoice } from "../../emulator/index.ts";
-import { oneLine } from "../appliance/plain-text.ts";
+import { quoted } from "../appliance/plain-text.ts";
 
 /** What a link asks for. A link chooses an image and a configuration, never input to the guest. */
 export type MachineLink =
@@ -45,9 +45,6 @@ const MAX_ADDRESS_LENGTH = 2000;
 
 /** Pages that may drive one machine; they are shown before it starts. */
 const MAX_ORIGINS = 8;
-
-/** Of a link's own words in a message. */
-const MAX_QUOTED_LENGTH = 80;
 
 /**
  * Reads a link: a whole address of this page, its part from `#` on, or the plain address of an image. Of a parameter
@@ -173,11 +170,6 @@ function fileAddress(text: string, page: string, what: "image" | LinkDrive): str
 }
 
 const HTTP_ONLY = "Use an http or https address.";
-
-/** A stranger's words, in a message. */
-function quoted(text: string): string {
-  return oneLine(text, MAX_QUOTED_LENGTH);
-}
 
 function memory(text: string | null): number | undefined {
   if (text === null || text === "") return undefined;

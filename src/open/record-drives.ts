@@ -17,6 +17,7 @@ import {
   readQcow2Info,
   toByreError,
 } from "../../disk/index.ts";
+import { sameMoment } from "../../emulator/index.ts";
 import { blockStore, deleteFiles } from "../library/block-store.ts";
 import { newId, type PinnedFile, type RecordDrives } from "../library/machine-record.ts";
 import { type BaseChain, linkedChain, pinnedChain, type RemoteOptions } from "./base-chain.ts";
@@ -155,10 +156,7 @@ export async function copyDrives(
   const kept = { ...rest, ...(copied && { floppy: copied }) };
   if (!hdb || !disks.hdb) return kept;
   const from = disks.hdb;
-  const mine = from.snapshots.findLast(
-    ({ name, dateSeconds, dateNanoseconds }) =>
-      name === of.name && dateSeconds === of.dateSeconds && dateNanoseconds === of.dateNanoseconds,
-  );
+  const mine = from.snapshots.findLast((each) => each.name === of.name && sameMoment(each, of));
   if (!mine)
     throw new ByreError(
       "SNAPSHOT_NOT_FOUND",

@@ -7,7 +7,7 @@ import {
   type MachineRecord,
   type StateReference,
 } from "../library/machine-record.ts";
-import { ALL_RELEASES } from "../machine-tools/modifier-codes.ts";
+import { modifierReleases } from "../machine-tools/scan-codes.ts";
 import { AUTOSAVE_NAME, type Autosave, startAutosave } from "./autosave.ts";
 import type { SessionParts } from "./create-session.ts";
 import type { SavedState, SessionActivity, SessionNotice, WorkOptions } from "./machine-session.ts";
@@ -88,7 +88,7 @@ export class SessionStates {
       const load = () => this.machine.load(state.id, { diskOnly, ...loadHooks(hooks) });
       await (this.parts.mark?.starting(reference(state), load) ?? load());
       // Keys that were down when it was saved are not now.
-      this.machine.keyboard.sendScancodes(ALL_RELEASES).catch(() => {});
+      this.machine.keyboard.sendScancodes(modifierReleases()).catch(() => {});
     });
   }
 

@@ -2,7 +2,7 @@ import { Download } from "lucide-react";
 import { type FormEvent, useEffect, useId, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
-import { Choice } from "../components/choice.tsx";
+import { Choice, Choices } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { ProgressBar } from "../components/progress-bar.tsx";
 import type { MachineRecord } from "../library/machine-record.ts";
@@ -91,7 +91,7 @@ export function ExportForm(props: ExportFormProps) {
 
   return (
     <form className={styles.form} onSubmit={submit}>
-      <fieldset className={styles.choices} disabled={working}>
+      <Choices isDisabled={working}>
         <legend className="visually-hidden">What to export</legend>
         <Choice
           type="radio"
@@ -132,7 +132,7 @@ export function ExportForm(props: ExportFormProps) {
             onChange={() => setSnapshots(!snapshots)}
           />
         )}
-      </fieldset>
+      </Choices>
       {isOn && <p className={styles.note}>The machine stands still until the file is written.</p>}
       {working && !shownElsewhere && (
         <div className={styles.progress}>

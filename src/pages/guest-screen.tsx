@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 import type { ScreenSize } from "../library/preferences.ts";
-import { releaseCodes } from "../machine-tools/modifier-codes.ts";
+import { modifierReleases } from "../machine-tools/scan-codes.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import { fitScreen } from "./fit-screen.ts";
 import styles from "./guest-screen.module.css";
@@ -18,7 +18,7 @@ export interface GuestScreenProps {
 export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: GuestScreenProps) {
   const box = useRef<HTMLDivElement>(null);
   const latestSize = useRef(size);
-  const modifiers = useRef(new Set<string>());
+  const down = useRef(new Set<string>());
   const { screenElement, keyboard, pointer } = session;
 
   useEffect(() => {
@@ -70,8 +70,8 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
         // Browsers refuse for a second after Escape; the next click does it then.
         pointer.lock().catch(() => {});
       }}
-      onKeyDown={({ code }) => modifiers.current.add(code)}
-      onKeyUp={({ code }) => modifiers.current.delete(code)}
+      onKeyDown={({ code }) => down.current.add(code)}
+      onKeyUp={({ code }) => down.current.delete(code)}
       onFocus={() => {
         keyboard.setEnabled(true);
         onKeys(true);
@@ -79,8 +79,8 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
       onBlur={() => {
         keyboard.setEnabled(false);
         // The guest will not hear of their being let go.
-        const held = releaseCodes(modifiers.current);
-        modifiers.current.clear();
+        const held = modifierReleases((key) => down.current.has(key));
+        down.current.clear();
         if (held.length > 0) keyboard.sendScancodes(held).catch(() => {});
         onKeys(false);
       }}

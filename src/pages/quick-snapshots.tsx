@@ -3,7 +3,7 @@ import { createPortal } from "react-dom";
 import { Button } from "../components/button.tsx";
 import styles from "../components/floating-cards.module.css";
 import { Notice } from "../components/notice.tsx";
-import { releaseCodes } from "../machine-tools/modifier-codes.ts";
+import { releaseCodes } from "../machine-tools/scan-codes.ts";
 import type { MachineSession, SavedState } from "../open/machine-session.ts";
 import { ActivityProgress } from "./activity-progress.tsx";
 import { RestoreQuestion } from "./restore-question.tsx";
@@ -53,7 +53,7 @@ export function QuickSnapshots(props: QuickSnapshotsProps) {
     if (!on) return setSaid("Only a machine that is on can be saved.");
     run(async () => {
       // They are down, and must not be in the guest that is saved.
-      await session.keyboard.sendScancodes(releaseCodes(["ControlLeft", "AltLeft"]));
+      await session.keyboard.sendScancodes([...releaseCodes("ControlLeft"), ...releaseCodes("AltLeft")]);
       await session.save(QUICK_NAME);
       setSaid(`Saved. ${SNAPSHOT_KEYS.restore} comes back to here.`);
     });

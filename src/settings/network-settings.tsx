@@ -1,7 +1,7 @@
 import { type FormEvent, useEffect, useId, useReducer, useState } from "react";
 import { type NetworkChoice, networkChoiceText, parseNetworkChoice } from "../../emulator/index.ts";
 import { Button } from "../components/button.tsx";
-import { Choice } from "../components/choice.tsx";
+import { Choice, Choices } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { TextField } from "../components/text-field.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
@@ -36,7 +36,7 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
   };
 
   return (
-    <fieldset className={styles.network}>
+    <Choices>
       <legend className={styles.legend}>Network</legend>
       {offered && (
         <Notice tone="neutral" actions={<Button onPress={() => choose(offeredNetwork)}>Allow it</Button>}>
@@ -75,7 +75,7 @@ export function NetworkSettings({ session, onChange }: NetworkSettingsProps) {
         />
       )}
       <ConnectionState session={session} />
-    </fieldset>
+    </Choices>
   );
 }
 

@@ -1,13 +1,13 @@
 import { checkFeatures, parseHeader, toByreError } from "../../disk/index.ts";
 import { oneLine } from "../appliance/plain-text.ts";
 import { formatBytes } from "../components/format.ts";
+import { inWholeCluster } from "../library/appliance-facts.ts";
 import { lastPart } from "../open/file-names.ts";
 import { parseNameAtSnapshot } from "../open/snapshot-file-name.ts";
 import type { Find } from "./host-finding.ts";
-import { type ImagePrint, PRINT_BYTES, printOf } from "./image-print.ts";
+import { type ImagePrint, printOf } from "./image-print.ts";
 
 const QCOW2_MAGIC = [0x51, 0x46, 0x49, 0xfb];
-const MAX_CLUSTER_BYTES = 2 * 1024 * 1024;
 
 /** @returns whether it is an image at all. */
 export function checkContent(beginning: Uint8Array, find: Find): boolean {
@@ -53,15 +53,9 @@ export async function checkSame(
  * @param name of the file.
  */
 export function checkImage(beginning: Uint8Array, name: string, find: Find): void {
-  let bytes = beginning;
-  if (beginning.length === PRINT_BYTES) {
-    // The reader wants a whole cluster. What an image says in its header stands at the beginning of it.
-    bytes = new Uint8Array(MAX_CLUSTER_BYTES);
-    bytes.set(beginning);
-  }
   const convert = "Convert it with qemu-img, and upload what comes out.";
   try {
-    const header = parseHeader(bytes, name);
+    const header = parseHeader(inWholeCluster(beginning), name);
     checkFeatures(header, name, false);
     // What is refused above, and AES: nobody is asked for a password here.
     if (header.cryptMethod !== 0)

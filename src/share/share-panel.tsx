@@ -1,6 +1,6 @@
 import { useEffect, useId, useRef, useState } from "react";
 import { toByreError } from "../../disk/index.ts";
-import { Choice } from "../components/choice.tsx";
+import { Choice, Choices } from "../components/choice.tsx";
 import { Notice } from "../components/notice.tsx";
 import { SidePanel } from "../components/side-panel.tsx";
 import type { MachinePanelProps } from "../pages/machine-panels.tsx";
@@ -32,7 +32,7 @@ export function SharePanel({ session, state, onClose }: MachinePanelProps) {
     <SidePanel id="share" title="Share" closeLabel="Close Share" headingRef={heading} onClose={onClose}>
       {failure && <Notice tone="danger">{failure}</Notice>}
       {source?.found && (
-        <fieldset className={styles.choices}>
+        <Choices>
           <legend className={styles.legend}>What others get</legend>
           <Choice
             type="radio"
@@ -50,7 +50,7 @@ export function SharePanel({ session, state, onClose }: MachinePanelProps) {
             isChecked={asItIs}
             onChange={() => setAsItIs(true)}
           />
-        </fieldset>
+        </Choices>
       )}
       {source && !source.found && (
         <p>
