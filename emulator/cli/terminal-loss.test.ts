@@ -28,8 +28,8 @@ describe("byre run stores and saves", () => {
     ],
     ["the machine", [...EVENING, path("disk.qcow2")], async () => expect(await saved()).toContain("evening")],
   ])("%s, when the terminal's window is closed", async (_, words, look) => {
-    // A shell that passes the signal on, and tells how it ended.
-    const shell = `trap 'kill -HUP $pid' HUP; ${quoted(...words)} <&0 & pid=$!; wait $pid; wait $pid; echo $? >&3`;
+    // A shell that passes the signal on, and tells how it ended. What it runs beside itself would read /dev/null.
+    const shell = `trap 'kill -HUP $pid' HUP; exec 4<&0; ${quoted(...words)} <&4 & pid=$!; wait $pid; wait $pid; echo $? >&3`;
     const run = inTerminal(shell);
     await run.said(BANNER);
     run.send(WRITE);

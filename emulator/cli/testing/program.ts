@@ -53,7 +53,9 @@ export interface Run {
 
 /** Starts a program. What it writes to its file descriptor 3 is `told`. */
 export function start(command: string, words: readonly string[]): Run {
-  const child = spawn(command, words, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
+  // `script` runs the user's own shell, unless there is none.
+  const env = { ...process.env, SHELL: "/bin/sh" };
+  const child = spawn(command, words, { stdio: ["pipe", "pipe", "pipe", "pipe"], env });
   onTestFinished(() => void child.kill("SIGKILL"));
   const collected = { out: "", err: "", told: "" };
   const collect = (stream: Readable, name: keyof typeof collected) =>
