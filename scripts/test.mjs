@@ -107,7 +107,7 @@ async function runVitest() {
       failures.push({ name: path, message: file.message });
     for (const { fullName, status, failureMessages } of file.assertionResults)
       if (status === "failed")
-        failures.push({ name: `${path}: ${fullName}`, message: failureMessages.join("\n") });
+        failures.push({ name: `${path}: ${fullName}`, message: failureMessages.map(named).join("\n") });
   }
   // A suite that could not even be collected, or an error outside any test.
   if (code !== 0 && report.numFailedTests === 0) count({ failed: 1 });
@@ -144,6 +144,15 @@ function collectFailures(suite) {
     failures.push({ name: `${file}:${line} ${title}`, message: errors.join("\n") });
   }
   for (const inner of suite.suites ?? []) collectFailures(inner);
+}
+
+/**
+ * Vitest's report has the stack of a test that took too long, and no message.
+ *
+ * @param {string} message
+ */
+function named(message) {
+  return message.replace(/^Error: STACK_TRACE_ERROR$/m, "Error: it took longer than it may.");
 }
 
 /** @param {string} message */
