@@ -270,6 +270,67 @@ test("a machine that listens to its mouse gets it with a click, and Escape gives
   await expect.poll(locked).toBe(true);
 });
 
+test("a guest that takes positions gets the mouse's own, without a lock, wherever the picture stands", async ({
+  page,
+  images,
+}) => {
+  await openGuest(page, images);
+  for (const command of ["o0064D4", "o0060F4"]) await ask(page, command);
+  // What a driver of VMware's mouse does: "enable", the version it gets for that, "absolute".
+  await ask(page, "V454145520029");
+  expect(await ask(page, "V000000010027")).toBe("=3442554A");
+  await ask(page, "V534241520029");
+  await expect(page.getByText("Mouse: click the screen")).toHaveCount(0);
+  await expect(button(page, "Give the mouse to the machine")).toHaveCount(0);
+  const screen = page.getByRole("application", { name: /Guest screen/ });
+  const canvas = screen.locator("canvas");
+  for (const size of [/^Fill/, /^Sharp/]) {
+    await button(page, "Size").click();
+    await page.getByRole("menuitemradio", { name: size }).click();
+    const { x, y, width, height } = (await canvas.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+    for (const [right, down] of [
+      [0.25, 0.75],
+      [0.9, 0.1],
+    ] as const) {
+      await page.mouse.move(x + width * right, y + height * down);
+      await page.mouse.down();
+      await page.mouse.up();
+      const packets = await mousePackets(page);
+      expect(packets.map(({ buttons }) => buttons)).toEqual([0, 0x20, 0]);
+      for (const packet of packets) {
+        expect(packet.x).toBeCloseTo(right, 2);
+        expect(packet.y).toBeCloseTo(down, 2);
+      }
+    }
+  }
+  expect(await page.evaluate(() => document.pointerLockElement)).toBeNull();
+
+  // A finger is followed too.
+  await canvas.evaluate((target) => {
+    const { left, top, width, height } = target.getBoundingClientRect();
+    const at = { identifier: 1, target, clientX: left + width / 2, clientY: top + height / 4 };
+    const changedTouches = [new Touch(at)];
+    for (const type of ["touchstart", "touchmove", "touchend"])
+      target.dispatchEvent(new TouchEvent(type, { bubbles: true, cancelable: true, changedTouches }));
+  });
+  const [touched, ...more] = await mousePackets(page);
+  expect(more).toEqual([]);
+  expect(touched?.x).toBeCloseTo(0.5, 2);
+  expect(touched?.y).toBeCloseTo(0.25, 2);
+});
+
+/** What the driver of VMware's mouse is given, with positions as parts of the screen. */
+async function mousePackets(page: Page): Promise<{ buttons: number; x: number; y: number }[]> {
+  const packets: { buttons: number; x: number; y: number }[] = [];
+  while ((await ask(page, "V000000000028")) !== "=00000000") {
+    const buttons = Number.parseInt((await ask(page, "V000000040027")).slice(1), 16);
+    const place = await ask(page, "v");
+    const part = (digits: string) => Number.parseInt(digits, 16) / 0xffff;
+    packets.push({ buttons, x: part(place.slice(5)), y: part(place.slice(1, 5)) });
+  }
+  return packets;
+}
+
 test("what a machine is set to show is shown alone, with a way to the other", async ({ page, images }) => {
   await openGuest(page, images);
   const screen = page.getByRole("region", { name: "Screen", exact: true });

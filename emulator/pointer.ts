@@ -100,23 +100,31 @@ async function requestLock(element: HTMLElement, document: Document): Promise<vo
   });
 }
 
-/** v86 takes a position within its container, which may be larger than the canvas in it. */
+/**
+ * v86 takes a position within its container, which may be larger than the canvas in it, and has none for a finger
+ * that moves.
+ */
 function measureCanvas({ mouse_adapter: mouse }: V86Emulator, container: HTMLElement): void {
   if (!mouse) return;
   const { bus } = mouse;
+  const sendPlace = (clientX: number, clientY: number) => {
+    const { left, top, width, height } = container.querySelector("canvas")?.getBoundingClientRect() ?? {};
+    if (!width || !height || left === undefined || top === undefined) return;
+    bus.send("mouse-absolute", [clientX - left, clientY - top, width, height]);
+  };
   mouse.bus = {
     send(event, value) {
-      const canvas = container.querySelector("canvas");
-      if (event !== "mouse-absolute" || !canvas) {
+      if (event !== "mouse-absolute") {
         bus.send(event, value);
         return;
       }
       const [x = 0, y = 0] = value as number[];
       const outer = container.getBoundingClientRect();
-      const inner = canvas.getBoundingClientRect();
-      if (inner.width === 0 || inner.height === 0) return;
-      const place = [x + outer.left - inner.left, y + outer.top - inner.top];
-      bus.send(event, [...place, inner.width, inner.height]);
+      if (Number.isFinite(x) && Number.isFinite(y)) sendPlace(x + outer.left, y + outer.top);
     },
   };
+  container.addEventListener("touchmove", ({ changedTouches }) => {
+    const touch = changedTouches[changedTouches.length - 1];
+    if (touch) sendPlace(touch.clientX, touch.clientY);
+  });
 }

@@ -13,11 +13,14 @@ export const BUFFER = 0x9000;
 export const LBA = 0x8e00;
 export const BUS_MASTER = 0x8e04;
 export const DEVICE = 0x8e08;
+export const BACKDOOR_ANSWER = 0x8e0c;
 
 export const COM1 = 0x3f8;
 export const IDE = 0x1f0;
 export const IDE_STATUS = 0x1f7;
 export const IDE_CONTROL = 0x3f6;
+export const BACKDOOR = 0x5658;
+export const BACKDOOR_MAGIC = 0x564d5868;
 
 // Opcodes that stand alone.
 export const IN_AL_DX = 0xec;

@@ -1,10 +1,14 @@
 import { type Assembler, Condition, createAssembler } from "./assembler.ts";
 import {
+  BACKDOOR,
+  BACKDOOR_ANSWER,
+  BACKDOOR_MAGIC,
   BUFFER,
   BUS_MASTER,
   CLI,
   COM1,
   DEVICE,
+  dword,
   FNV_BASIS,
   FNV_PRIME,
   HLT,
@@ -39,6 +43,8 @@ import { dmaRoutines, driveRoutines, serialRoutines } from "./tiny-guest-routine
  * | `Q`          | asks at once | alternate status |
  * | `ipppp`      | reads a byte of port `pppp` | it |
  * | `oppppbb`    | writes a byte to port `pppp` | 0 |
+ * | `Vxxxxxxxxpppp` | asks VMware's backdoor for command `pppp` with `xxxxxxxx` in ebx | eax |
+ * | `v`          | nothing | cx and bx, as the last `V` left them |
  * | `f`          | FLUSH CACHE, not waited for | 0 |
  * | `gllllllll`  | DMA read, not waited for | 0 |
  * | `0`, `1`     | chooses master, slave | 0 |
@@ -228,6 +234,27 @@ function commands(a: Assembler): void {
     a.call("number");
     a.bytes(0x88, 0xd8, 0x5a, OUT_DX_AL); // al = bl; pop dx
     a.jump("zero");
+  });
+  command("V", () => {
+    a.bytes(0xb9);
+    a.word(8);
+    a.call("number");
+    a.bytes(OPERAND32, 0x53, 0xb9); // push ebx
+    a.word(4);
+    a.call("number");
+    a.bytes(OPERAND32, 0x89, 0xd9, OPERAND32, 0x5b, OPERAND32, 0xb8); // ecx = ebx; pop ebx; eax
+    dword(a, BACKDOOR_MAGIC);
+    movDx(a, BACKDOOR);
+    a.bytes(OPERAND32, 0xed, 0x89, 0x1e); // in eax, dx; store bx
+    a.word(BACKDOOR_ANSWER);
+    a.bytes(0x89, 0x0e);
+    a.word(BACKDOOR_ANSWER + 2);
+    a.jump("answer");
+  });
+  command("v", () => {
+    a.bytes(OPERAND32, 0xa1);
+    a.word(BACKDOOR_ANSWER);
+    a.jump("answer");
   });
   command("f", () => {
     a.call("select");
