@@ -263,9 +263,7 @@ test("a machine that listens to its mouse gets it with a click, and Escape gives
   await page.evaluate(() => document.exitPointerLock());
   await expect(page.getByText("Mouse: click the screen")).toBeVisible();
 
-  // A picture: bit 0 of the attribute controller's mode.
-  for (const command of ["i03DA", "o03C010", "o03C041", "o03C020"]) await ask(page, command);
-  await page.waitForFunction(() => window.byre.machine?.screen.text() === "");
+  await showPicture(page);
   await screen.click();
   await expect.poll(locked).toBe(true);
 });
@@ -305,19 +303,34 @@ test("a guest that takes positions gets the mouse's own, without a lock, whereve
   }
   expect(await page.evaluate(() => document.pointerLockElement)).toBeNull();
 
-  // A finger is followed too.
-  await canvas.evaluate((target) => {
-    const { left, top, width, height } = target.getBoundingClientRect();
-    const at = { identifier: 1, target, clientX: left + width / 2, clientY: top + height / 4 };
-    const changedTouches = [new Touch(at)];
-    for (const type of ["touchstart", "touchmove", "touchend"])
-      target.dispatchEvent(new TouchEvent(type, { bubbles: true, cancelable: true, changedTouches }));
-  });
+  // A finger is followed too. It scrolls the page where the screen is text, of which a mouse is rarely a part.
+  const drag = () =>
+    canvas.evaluate((target) => {
+      const { left, top, width, height } = target.getBoundingClientRect();
+      const changedTouches = [
+        new Touch({ identifier: 1, target, clientX: left + width / 2, clientY: top + height / 4 }),
+      ];
+      const send = (type: string) =>
+        target.dispatchEvent(new TouchEvent(type, { bubbles: true, cancelable: true, changedTouches }));
+      send("touchstart");
+      const scrolls = send("touchmove");
+      send("touchend");
+      return scrolls;
+    });
+  expect(await drag()).toBe(true);
   const [touched, ...more] = await mousePackets(page);
   expect(more).toEqual([]);
   expect(touched?.x).toBeCloseTo(0.5, 2);
   expect(touched?.y).toBeCloseTo(0.25, 2);
+  await showPicture(page);
+  expect(await drag()).toBe(false);
 });
+
+/** Switches to graphics: bit 0 of the attribute controller's mode. */
+async function showPicture(page: Page): Promise<void> {
+  for (const command of ["i03DA", "o03C010", "o03C041", "o03C020"]) await ask(page, command);
+  await page.waitForFunction(() => window.byre.machine?.screen.text() === "");
+}
 
 /** What the driver of VMware's mouse is given, with positions as parts of the screen. */
 async function mousePackets(page: Page): Promise<{ buttons: number; x: number; y: number }[]> {

@@ -37,16 +37,22 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
       attributeFilter: ["width", "height"],
     });
     refit();
+    // A finger that moves the guest's mouse does not scroll the page; React's own listener could not keep it from that.
+    const keepFinger = (event: TouchEvent) => {
+      if (hasMouse(session)) event.preventDefault();
+    };
+    outer.addEventListener("touchmove", keepFinger, { passive: false });
     if (focusAtOnce) outer.focus({ preventScroll: true });
     pointer.setEnabled(true);
     return () => {
+      outer.removeEventListener("touchmove", keepFinger);
       pointer.setEnabled(false);
       resized.disconnect();
       changed.disconnect();
       keyboard.setEnabled(false);
       screenElement.remove();
     };
-  }, [screenElement, keyboard, pointer, focusAtOnce]);
+  }, [session, screenElement, keyboard, pointer, focusAtOnce]);
 
   useEffect(() => {
     latestSize.current = size;
@@ -64,9 +70,7 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
       // The emulator's mouse takes the browser's own focusing away.
       onPointerDown={(event) => event.currentTarget.focus({ preventScroll: true })}
       onPointerUp={({ pointerType }) => {
-        // A text screen has a mouse that few programs look at; there the button above locks it.
-        if (pointerType !== "mouse" || !pointer.listening || pointer.absolute || session.screen.text() !== "")
-          return;
+        if (pointerType !== "mouse" || pointer.absolute || !hasMouse(session)) return;
         // Browsers refuse for a second after Escape; the next click does it then.
         pointer.lock().catch(() => {});
       }}
@@ -86,6 +90,11 @@ export function GuestScreen({ session, size, focusAtOnce = true, onKeys }: Guest
       }}
     />
   );
+}
+
+/** A text screen has a mouse that few programs look at: there it is given by its button alone. */
+function hasMouse({ pointer, screen }: MachineSession): boolean {
+  return pointer.listening && screen.text() === "";
 }
 
 function applyFit(outer: HTMLElement, screen: HTMLElement, size: ScreenSize): void {
