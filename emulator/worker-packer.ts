@@ -15,18 +15,19 @@ export function createWorkerPacker(
   create: () => Worker,
   count = Math.min(MAX_WORKERS, Math.max(1, navigator.hardwareConcurrency)),
 ): StatePacker {
-  const threads: PackerThread[] = [];
+  const threads = new Set<PackerThread>();
   let closed = false;
   const ask = (work: PackerWork, transfer: ArrayBuffer[]): Promise<PackerAnswer> => {
     if (closed) return Promise.reject(new ByreError("CLOSED", "What packs saved states is closed."));
     // The least busy one; a new one as long as all have work.
-    let thread = threads.reduce<PackerThread | undefined>(
+    let thread = [...threads].reduce<PackerThread | undefined>(
       (least, each) => (least && least.waiting <= each.waiting ? least : each),
       undefined,
     );
-    if (!thread || (thread.waiting > 0 && threads.length < count)) {
-      thread = createThread(create());
-      threads.push(thread);
+    if (!thread || (thread.waiting > 0 && threads.size < count)) {
+      const made = createThread(create(), () => threads.delete(made));
+      threads.add(made);
+      thread = made;
     }
     return thread.ask(work, transfer);
   };
@@ -60,30 +61,31 @@ interface PackerThread {
   close(): void;
 }
 
-function createThread(worker: Worker): PackerThread {
+/** @param onEnd called when it has failed, or was closed: it takes no more work. */
+function createThread(worker: Worker, onEnd: () => void): PackerThread {
   const waiting: { resolve(answer: PackerAnswer): void; reject(error: ByreError): void }[] = [];
-  const failAll = (message: string, cause?: unknown) => {
+  // A worker that failed may be silent from now on, or answer what nobody waits for any more.
+  const end = (message: string, cause?: unknown) => {
+    worker.terminate();
+    onEnd();
     for (const { reject } of waiting.splice(0)) reject(new ByreError("INTERNAL", message, {}, cause));
   };
   worker.onmessage = ({ data }: MessageEvent<PackerAnswer>) => waiting.shift()?.resolve(data);
   worker.onerror = (event) => {
     // Whoever waits hears of it.
     event.preventDefault();
-    failAll(`The worker that packs saved states failed: ${event.message}`);
+    end(`The worker that packs saved states failed: ${event.message ?? "it could not be loaded."}`);
   };
-  worker.onmessageerror = () => failAll("The worker that packs saved states gave no answer.");
+  worker.onmessageerror = () => end("The worker that packs saved states gave no answer.");
   return {
     get waiting() {
       return waiting.length;
     },
     ask: (work, transfer) =>
       new Promise((resolve, reject) => {
-        waiting.push({ resolve, reject });
         worker.postMessage(work, transfer);
+        waiting.push({ resolve, reject });
       }),
-    close() {
-      worker.terminate();
-      failAll("What packs saved states was closed.");
-    },
+    close: () => end("What packs saved states was closed."),
   };
 }
