@@ -41,6 +41,8 @@ export class CommittingFile implements IndexedDbFile {
   private readonly writer = crypto.randomUUID();
   private readonly incarnation: string | undefined;
   private stored: ExpectedRecord;
+  /** The connection on which the file was last seen to be ours: a commit that looks at nothing is right there alone. */
+  private ours: BlockDatabase["connection"];
   private importOf: ImportSource | undefined;
   private generation: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -66,6 +68,7 @@ export class CommittingFile implements IndexedDbFile {
     this.commitAboveBytes = options.commitAboveBytes ?? COMMIT_ABOVE_BYTES;
     this.maxDirtyBytes = options.maxDirtyBytes ?? MAX_DIRTY_BYTES;
     this.stored = record;
+    this.ours = this.database.connection;
     this.importOf = record.importOf;
     this.generation = record.generation;
   }
@@ -158,7 +161,11 @@ export class CommittingFile implements IndexedDbFile {
 
   commitOnHide(): void {
     const connection = this.database.connection;
-    if (this.closed || !this.writable || !connection || !this.blocks.hasUnstored) return;
+    if (this.closed || !this.writable || !this.blocks.hasUnstored) return;
+    if (!connection || connection !== this.ours) {
+      this.commitOnItsOwn();
+      return;
+    }
     try {
       const hiding = settled(this.store(connection, "write only")).then(() => {
         if (this.hiding === hiding) this.hiding = undefined;
@@ -175,8 +182,12 @@ export class CommittingFile implements IndexedDbFile {
     while (this.hiding) await this.hiding;
     if (!this.blocks.hasUnstored) return;
     try {
-      await this.database.use((connection) => this.store(connection, "checked"));
+      await this.database.use(async (connection) => {
+        await this.store(connection, "checked");
+        this.ours = connection;
+      });
     } catch (error) {
+      this.ours = undefined;
       throw storageError(error, `store ${this.name}`, {
         file: this.name,
         fileId: this.fileId,

@@ -45,7 +45,7 @@ export interface IndexedDbFile extends BlockFile {
   /**
    * Starts a commit that only writes, before it returns: of all kinds the likeliest to outlive a page that
    * is going away. For `pagehide` and `visibilitychange`. Best effort; it never throws, and nothing counts
-   * as stored before its transaction says so.
+   * as stored before its transaction says so. Where the file may be gone it is a commit like any other.
    */
   commitOnHide(): void;
 }

@@ -262,13 +262,31 @@ export function testIndexedDbFile(propertyRuns: number): void {
       const own = await openTestDatabase();
       const file = await openIndexedDbFile({ database: own, fileId: "a", create: true });
       file.write(0, Uint8Array.of(5));
-      await new Promise((resolve, reject) => {
-        const request = indexedDB.deleteDatabase(own.name);
-        request.onsuccess = resolve;
-        request.onerror = reject;
-      });
+      await deleteDatabase(own);
       await expectError("NOT_FOUND", () => file.flush());
       expectSameBytes(await readAll(file), Uint8Array.of(5));
+      await file.close();
+      own.close();
+    });
+
+    test("a page that hides makes no file of what was deleted, whose other blocks would read as zeros", async () => {
+      const own = await openTestDatabase();
+      const options = { database: own, fileId: "a", ...BY_HAND };
+      const written = await openIndexedDbFile({ ...options, create: true });
+      written.write(0, randomBytes(2 * BLOCK_BYTES));
+      await written.flush();
+      await written.close();
+      const file = await openIndexedDbFile(options);
+      file.write(0, randomBytes(BLOCK_BYTES));
+      await deleteDatabase(own);
+      const readOther = () => file.read(BLOCK_BYTES, new Uint8Array(BLOCK_BYTES));
+      await expectError("NOT_FOUND", readOther);
+      const told: ByreError[] = [];
+      file.onCommitError((error) => told.push(error));
+      file.commitOnHide();
+      await expect.poll(() => told.map(({ code }) => code)).toEqual(["NOT_FOUND"]);
+      await expectError("NOT_FOUND", readOther);
+      expect(file.dirtyBytes).toBe(BLOCK_BYTES);
       await file.close();
       own.close();
     });
@@ -366,4 +384,13 @@ export function testIndexedDbFile(propertyRuns: number): void {
     if (!opened?.connection) throw new Error("the test's database is not open");
     return opened.connection;
   }
+}
+
+/** What clearing the site's data does, and the browser itself where storage is short. */
+async function deleteDatabase({ name }: BlockDatabase): Promise<void> {
+  await new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name);
+    request.onsuccess = resolve;
+    request.onerror = reject;
+  });
 }
