@@ -19,8 +19,8 @@ const ROUND_TRIPS = 20;
 const COUNT_LINES =
   'awk \'NR != $1 { print "line " NR " is " $0; bad = 1; exit } END { if (!bad) print NR }\' /root/log';
 
-/** Counts in the guest's memory, five times a second, where `cat /tmp/count` finds it. */
-const COUNT = "(i=0; while sleep 0.2; do i=$((i+1)); echo $i > /tmp/count; done) & :";
+/** Counts in the guest's memory, five times a second, where `cat /tmp/count` finds it: written over, never cut. */
+const COUNT = "(i=0; while sleep 0.2; do i=$((i+1)); printf '%09d\\n' $i 1<>/tmp/count; done) & :";
 
 /**
  * A command between two marks that the guest computes: what is typed is echoed, once or twice and wrapped, and must
@@ -85,7 +85,8 @@ test(`a counter, a file being written and an open editor go on exactly, ${ROUND_
   const counted = "cat /dev/shm/count";
   await run(
     page,
-    `(n=0; while :; do n=$((n + 1)); echo $n >>/root/log; echo $n >/dev/shm/count; usleep 50000; done) & :`,
+    // The count is ahead of the log, and whole whenever it is read.
+    `(n=0; while :; do n=$((n + 1)); printf '%09d\\n' $n 1<>/dev/shm/count; echo $n >>/root/log; usleep 50000; done) & :`,
   );
   await type("vi /root/letter\n");
   await screenShows("- /root/letter");

@@ -89,8 +89,8 @@ describe.skipIf(!existsSync(IMAGE) && process.env.CI !== "true")(
       const { machine, device } = await startReady();
       await run(
         machine,
-        // The count is written over and never cut, so that it is whole whenever it is read.
-        "(n=0; until [ -e /dev/shm/stop ]; do n=$((n + 1)); echo $n >>log; printf '%09d\\n' $n 1<>/dev/shm/count; usleep 2000; done) &",
+        // The count is ahead of the log, and written over and never cut: it is whole whenever it is read.
+        "(n=0; until [ -e /dev/shm/stop ]; do n=$((n + 1)); printf '%09d\\n' $n 1<>/dev/shm/count; echo $n >>log; usleep 2000; done) &",
       );
       await machine.keyboard.sendText("vi letter\n");
       await screenShows(machine, "- letter");
