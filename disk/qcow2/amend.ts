@@ -43,14 +43,14 @@ export async function amend(
   if (after === 2 && image.header.version === 3) await checkDowngrade(image);
 
   if (after === 3 && image.header.version === 2)
-    await changeHeader(image, {
+    await changeHeader(core, {
       version: 3,
       // Feature names are a courtesy; the smallest clusters have no room for them.
       ...(image.clusterSizeBytes >= MIN_NAMES_BYTES && { extensions: withFeatureNames }),
     });
   if (order !== image.refcountOrder) await changeRefcountWidth(core, order, onProgress);
   if (backing !== undefined || (lazyRefcounts !== undefined && after === 3))
-    await changeHeader(image, {
+    await changeHeader(core, {
       ...(backing !== undefined && { backing }),
       ...(lazyRefcounts !== undefined && { lazyRefcounts }),
     });
@@ -58,7 +58,7 @@ export async function amend(
   if (after === 2 && image.header.version === 3) {
     await expandZeros(core, onProgress);
     await core.flush();
-    await changeHeader(image, { version: 2, extensions: (present) => present });
+    await changeHeader(core, { version: 2, extensions: (present) => present });
   }
   onProgress(1);
 }

@@ -45,7 +45,29 @@ export interface BulkChange {
 }
 
 /**
- * Runs a change that touches every count of a tree. Guest writes wait meanwhile; reads go on.
+ * Does work on an image that does not change under it: guest writes wait meanwhile, reads go on. One at a time.
+ */
+export async function alone<Result>(core: Qcow2Core, work: () => Promise<Result>): Promise<Result> {
+  const { entries } = core;
+  const before = core.bulk.last;
+  let over = () => {};
+  core.bulk.last = new Promise((resolve) => {
+    over = resolve;
+  });
+  let release = () => {};
+  try {
+    await before;
+    await entries.prepareNow();
+    release = entries.hold();
+    return await work();
+  } finally {
+    release();
+    over();
+  }
+}
+
+/**
+ * Runs a change that touches every count of a tree.
  *
  * Everything that can fail is done on copies first. A file with transactions then has the whole change at
  * once, and when it cannot be flushed the image in memory is what it was. On a plain file it is two flushes, each in the order of the stages: first what adds references and
@@ -62,18 +84,8 @@ export async function runBulkChange<Result>(
   plan: () => Promise<{ change: BulkChange; result: Result }>,
   options: { deferFlush?: boolean } = {},
 ): Promise<Result> {
-  const { image, entries } = core;
-  // One at a time: each plans on an image that does not change under it.
-  const before = core.bulk.last;
-  let over = () => {};
-  core.bulk.last = new Promise((resolve) => {
-    over = resolve;
-  });
-  let release = () => {};
-  try {
-    await before;
-    await entries.prepareNow();
-    release = entries.hold();
+  return alone(core, async () => {
+    const { image } = core;
     const both = image.file.transactional;
     // What waits to be let go must be counted before counts are looked at.
     if (!both) await core.flush();
@@ -116,10 +128,7 @@ export async function runBulkChange<Result>(
       throw error;
     }
     return result;
-  } finally {
-    release();
-    over();
-  }
+  });
 }
 
 /** The second half on a plain file, once the first is durable: counts fall, COPIED flags are set. */

@@ -210,10 +210,7 @@ class Device implements Qcow2Device {
   }
 
   changeHeader(change: HeaderChange): Promise<void> {
-    return this.inTurn(async () => {
-      await this.core.entries.prepareNow();
-      await changeHeader(this.image, change);
-    });
+    return this.inTurn(() => changeHeader(this.core, change));
   }
 
   amend(options: AmendOptions, onProgress?: (fraction: number) => void): Promise<void> {

@@ -13,7 +13,7 @@ import type { Reader } from "./reader.ts";
 export class EntryEditor {
   private prepared = false;
   private preparing: Promise<void> | undefined;
-  private held: Promise<void> | undefined;
+  private readonly holds = new Set<Promise<void>>();
 
   /**
    * @param prepare is awaited once, before the first change of the image: drops or marks what changes make
@@ -28,19 +28,18 @@ export class EntryEditor {
 
   /**
    * Makes writes wait until `release` is called, while the tables are changed in bulk. Reads go on. Held
-   * twice, it takes two releases.
+   * twice, it takes two releases, in any order.
    *
    * @returns release.
    */
   hold(): () => void {
-    const before = this.held;
     let resolve = () => {};
     const mine = new Promise<void>((done) => {
       resolve = done;
     });
-    this.held = mine;
+    this.holds.add(mine);
     return () => {
-      this.held = before;
+      this.holds.delete(mine);
       resolve();
     };
   }
@@ -58,7 +57,7 @@ export class EntryEditor {
 
   /** Whether the image may be changed in this turn; notes a need when not. */
   mayChange(needs: Need[]): boolean {
-    const { held } = this;
+    const [held] = this.holds;
     if (held) {
       needs.push(() => held);
       return false;

@@ -1,5 +1,7 @@
 import { WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
+import { alone } from "./bulk-change.ts";
+import type { Qcow2Core } from "./core.ts";
 import { encodeExtensions, featureNameTable, type HeaderExtension } from "./extensions.ts";
 import {
   CompatibleFeature,
@@ -11,7 +13,6 @@ import {
   V3_HEADER_BYTES,
 } from "./format.ts";
 import { parseHeader, type Qcow2Header } from "./header.ts";
-import type { Qcow2Image } from "./image.ts";
 import { untilReady } from "./needs.ts";
 import { TablePatch } from "./table-patch.ts";
 import { viewOf } from "./u64.ts";
@@ -26,28 +27,43 @@ export interface HeaderChange {
   version?: 2 | 3;
 }
 
-/** Makes a change of the header, and flushes it. Fields and extensions that are not known here stay. */
-export async function changeHeader(image: Qcow2Image, change: HeaderChange): Promise<void> {
-  const { file, clusterSizeBytes } = image;
-  const patch = new TablePatch(file, clusterSizeBytes);
-  await patch.load(0, clusterSizeBytes);
-  const cluster = patch.bytes(0, clusterSizeBytes);
-  const before = cluster.slice();
-  const after = encodeHeaderCluster(before, change, file.name);
-  const header = parseHeader(after, file.name);
-  cluster.set(after);
-  let start = 0;
-  while (start < after.length && after[start] === before[start]) start++;
-  if (start === after.length) return;
-  let end = after.length;
-  while (after[end - 1] === before[end - 1]) end--;
-  patch.mark(start, end - start, WriteStage.HEADER);
-  await untilReady((needs) => {
-    if (!patch.tryApply(needs)) return undefined;
-    image.header = header;
-    return true;
+/**
+ * Makes a change of the header, and flushes it. Fields and extensions that are not known here stay. When a file with
+ * transactions cannot be flushed, the header is as before.
+ */
+export function changeHeader(core: Qcow2Core, change: HeaderChange): Promise<void> {
+  return alone(core, async () => {
+    const { image } = core;
+    const { file, clusterSizeBytes } = image;
+    const patch = new TablePatch(file, clusterSizeBytes);
+    await patch.load(0, clusterSizeBytes);
+    const cluster = patch.bytes(0, clusterSizeBytes);
+    const before = cluster.slice();
+    const after = encodeHeaderCluster(before, change, file.name);
+    const header = parseHeader(after, file.name);
+    cluster.set(after);
+    let start = 0;
+    while (start < after.length && after[start] === before[start]) start++;
+    if (start === after.length) return;
+    let end = after.length;
+    while (after[end - 1] === before[end - 1]) end--;
+    patch.mark(start, end - start, WriteStage.HEADER);
+    const replaced = image.header;
+    await untilReady((needs) => {
+      if (!patch.tryApply(needs)) return undefined;
+      image.header = header;
+      return true;
+    });
+    try {
+      await file.flush();
+    } catch (error) {
+      if (file.transactional) {
+        patch.revert();
+        image.header = replaced;
+      }
+      throw error;
+    }
   });
-  await file.flush();
 }
 
 /**

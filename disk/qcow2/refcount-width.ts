@@ -1,5 +1,6 @@
 import { WriteStage } from "../block-file.ts";
 import { ByreError } from "../errors.ts";
+import { alone } from "./bulk-change.ts";
 import type { Qcow2Core } from "./core.ts";
 import { ENTRY_BYTES, HeaderField } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
@@ -28,11 +29,9 @@ export async function changeRefcountWidth(
   order: number,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<void> {
-  const { image, entries, allocator } = core;
+  const { image, allocator } = core;
   if (order === image.refcountOrder) return;
-  await entries.prepareNow();
-  const release = entries.hold();
-  try {
+  await alone(core, async () => {
     await core.flush();
     const endCluster = await untilReady((needs) => allocator.findEnd(needs));
     const layout = layOut(image, endCluster, order);
@@ -59,9 +58,7 @@ export async function changeRefcountWidth(
     });
     allocator.forgetCounts();
     await core.flush();
-  } finally {
-    release();
-  }
+  });
 }
 
 function layOut(image: Qcow2Image, endCluster: number, order: number): Layout {
