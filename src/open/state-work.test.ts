@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { StateWork } from "./state-work.ts";
 
 function gate() {
@@ -55,6 +55,16 @@ it("shows nothing any more of work that has failed, whatever it still tells", as
   await expect(failing).rejects.toThrow("one part of it");
   tell(0.5);
   expect(work.activity).toBeUndefined();
+});
+
+it("shows nothing any more of work that is called off when it is over", async () => {
+  const changed = vi.fn();
+  const work = new StateWork(changed);
+  const cancel = await work.show(SAVING, {}, async () => work.activity?.cancel);
+  changed.mockClear();
+  cancel?.();
+  expect(work.activity).toBeUndefined();
+  expect(changed).not.toHaveBeenCalled();
 });
 
 it("calls off what is under way and what still waits, and goes on with the next", async () => {

@@ -58,7 +58,10 @@ export class StateWork {
   ): Promise<Result> {
     const calling = new AbortController();
     const signals = options.signal ? [options.signal, calling.signal] : [calling.signal];
+    let done = false;
     const become = (fraction: number) => {
+      // It may be called off when it is over, by whoever saw it before.
+      if (done) return;
       const cancel = () => {
         calling.abort();
         become(fraction);
@@ -70,7 +73,6 @@ export class StateWork {
     return this.inTurn(
       async (hooks) => {
         become(0);
-        let done = false;
         try {
           return await work({
             ...hooks,
