@@ -32,15 +32,22 @@ const QCOW2_NAME = /\.qcow2?$/i;
  * from the person's own files, and from a copy in this browser as soon as there is one. A floppy, and files that are no
  * images, which become a CD, are copied here and now.
  *
- * @throws ByreError what is wrong with the image; BACKING_MISSING; of a CD of files as `importDisc`.
+ * @throws ByreError what is wrong with the image; BACKING_MISSING; of what is copied as `importDisc`. Nothing is left behind
+ *   then.
  */
 export async function importFiles(sorted: SortedFiles, options: RemoteOptions): Promise<ImportedFiles> {
   const { disk, behindDisk, cdrom, floppy, plain } = sorted;
   const chain = disk ? await pinChain(disk, behindDisk) : [];
-  const disc = cdrom ? await pinFile(cdrom) : plain.length > 0 ? await importDisc(plain, options) : undefined;
-  // A machine writes to its floppy, and so needs one of its own.
-  const own = floppy && createBlobFile(floppy, { name: plainName(floppy.name) });
-  return { chain, cdrom: disc, floppy: own && (await importNow(own, floppy.name, options)) };
+  let disc: PinnedFile | undefined;
+  try {
+    disc = cdrom ? await pinFile(cdrom) : plain.length > 0 ? await importDisc(plain, options) : undefined;
+    // A machine writes to its floppy, and so needs one of its own.
+    const own = floppy && createBlobFile(floppy, { name: plainName(floppy.name) });
+    return { chain, cdrom: disc, floppy: own && (await importNow(own, floppy.name, options)) };
+  } catch (error) {
+    await forgetImported({ chain, cdrom: disc, floppy: undefined });
+    throw error;
+  }
 }
 
 /**
