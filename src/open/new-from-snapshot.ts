@@ -5,7 +5,7 @@ import { type MachineRecord, nameForMachine, newId } from "../library/machine-re
 import type { SessionParts } from "./create-session.ts";
 import { overlayLike } from "./export-disk.ts";
 import { overlayName } from "./machine-disk.ts";
-import { copyDrives } from "./record-drives.ts";
+import { type CopiedDrives, copyDrives } from "./record-drives.ts";
 import { savedAtMs } from "./start-plan.ts";
 import type { WorkHooks } from "./state-work.ts";
 
@@ -42,6 +42,7 @@ export async function machineFromSnapshot(
       name: overlayName(name),
       create: true,
     });
+    let copiedDrives: CopiedDrives | undefined;
     try {
       await createQcow2(overlay, overlayLike(from, snapshot.diskBytes));
       // Only what the overlay itself stores is copied; what is behind it is not needed for that.
@@ -54,7 +55,8 @@ export async function machineFromSnapshot(
       }
       // The floppy is copied from its file.
       await parts.machine.flush();
-      const drives = await copyDrives(parts.drives, snapshot, { signal: hooks.signal });
+      copiedDrives = await copyDrives(parts.drives, snapshot, { signal: hooks.signal });
+      const drives = copiedDrives.record;
       // As they are by now: they change while the machine is on.
       const latest = record && (await library.get(record.id));
       const now = Date.now();
@@ -82,7 +84,7 @@ export async function machineFromSnapshot(
       return made.id;
     } catch (error) {
       await overlay.close();
-      await deleteFiles([fileId]);
+      await deleteFiles([fileId, ...(copiedDrives?.fileIds ?? [])]);
       throw error;
     }
   });

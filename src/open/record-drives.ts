@@ -136,26 +136,54 @@ export async function remakeDrives(
   return { record: { ...record, ...made.record }, made };
 }
 
+/** Drives that were copied for another machine. */
+export interface CopiedDrives {
+  readonly record: RecordDrives | undefined;
+  /** The copies: nobody else needs them when that machine is not made after all. */
+  readonly fileIds: readonly string[];
+}
+
 /**
  * Copies what the second disk had in a saved state, for a machine that goes on from there, and the floppy that the machine
  * writes to as it is now: saved states have none.
  *
  * @param of the snapshot of the first disk that has the state.
- * @returns the drives of the new machine.
  * @throws ByreError as `copySnapshot`; nothing is left behind then. Call it inside `whileMakingFiles`.
  */
 export async function copyDrives(
   { disks, record }: OpenDrives,
   of: Qcow2Snapshot,
   options: CopyOptions,
-): Promise<RecordDrives | undefined> {
-  if (!record) return undefined;
-  const { hdb, floppy, ...rest } = record;
-  const ownFloppy = floppy?.source.kind === "import" ? disks.floppy : undefined;
-  const copied = floppy && ownFloppy ? await copyFloppy(floppy, ownFloppy) : floppy;
-  const kept = { ...rest, ...(copied && { floppy: copied }) };
-  if (!hdb || !disks.hdb) return kept;
-  const from = disks.hdb;
+): Promise<CopiedDrives> {
+  const { hdb, floppy } = record ?? {};
+  const fileIds: string[] = [];
+  let copied = record;
+  try {
+    if (floppy?.source.kind === "import" && disks.floppy) {
+      const fileId = newId();
+      fileIds.push(fileId);
+      await copyFloppy(disks.floppy, fileId, floppy.name);
+      copied = { ...copied, floppy: { ...floppy, source: { kind: "import", fileId } } };
+    }
+    if (hdb && disks.hdb) {
+      const overlayFileId = newId();
+      fileIds.push(overlayFileId);
+      await copySecondDisk(disks.hdb, of, overlayFileId, options);
+      copied = { ...copied, hdb: { ...hdb, overlayFileId } };
+    }
+  } catch (error) {
+    await deleteFiles(fileIds);
+    throw error;
+  }
+  return { record: copied, fileIds };
+}
+
+async function copySecondDisk(
+  from: Qcow2Device,
+  of: Qcow2Snapshot,
+  fileId: string,
+  options: CopyOptions,
+): Promise<void> {
   const mine = from.snapshots.findLast((each) => each.name === of.name && sameMoment(each, of));
   if (!mine)
     throw new ByreError(
@@ -163,7 +191,6 @@ export async function copyDrives(
       `The machine's second disk has no snapshot that belongs to "${of.name}", so no machine can be made of it.`,
       { file: from.name, snapshot: of.name },
     );
-  const fileId = newId();
   const file = await openIndexedDbFile({
     database: await blockStore(),
     fileId,
@@ -174,34 +201,21 @@ export async function copyDrives(
     await createQcow2(file, overlayLike(from, mine.diskBytes));
     const to = await openQcow2(file, { writable: true, backing: "none" });
     await copySnapshot(from, mine.id, to, options).finally(() => to.close());
-  } catch (error) {
+  } finally {
     await file.close();
-    await deleteFiles([fileId]);
-    throw error;
   }
-  return { ...kept, hdb: { ...hdb, overlayFileId: fileId } };
 }
 
-async function copyFloppy(pin: PinnedFile, from: BlockDevice): Promise<PinnedFile> {
-  const fileId = newId();
+async function copyFloppy(from: BlockDevice, fileId: string, name: string): Promise<void> {
   const bytes = new Uint8Array(from.sizeBytes);
   await from.read(0, bytes);
-  const file = await openIndexedDbFile({
-    database: await blockStore(),
-    fileId,
-    name: pin.name,
-    create: true,
-  });
+  const file = await openIndexedDbFile({ database: await blockStore(), fileId, name, create: true });
   try {
     file.write(0, bytes);
     await file.flush();
+  } finally {
     await file.close();
-  } catch (error) {
-    await file.close();
-    await deleteFiles([fileId]);
-    throw error;
   }
-  return { ...pin, source: { kind: "import", fileId } };
 }
 
 class Drives implements OpenDrives {

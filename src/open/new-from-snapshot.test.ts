@@ -1,0 +1,95 @@
+import "fake-indexeddb/auto";
+import { afterEach, beforeEach, expect, inject, it, vi } from "vitest";
+import { ByreError, createMemoryFile, createQcow2, openIndexedDbFile, openQcow2 } from "../../disk/index.ts";
+import { blockStore, storedFiles } from "../library/block-store.ts";
+import { library } from "../library/library.ts";
+import { newId, type PinnedFile } from "../library/machine-record.ts";
+import type { SessionParts } from "./create-session.ts";
+import { machineFromSnapshot } from "./new-from-snapshot.ts";
+import { createProgress } from "./progress.ts";
+import { makeDrives, type OpenDrives, openDrives } from "./record-drives.ts";
+
+const MOMENT = { name: "ready", dateSeconds: 1, dateNanoseconds: 0 };
+const BASE: PinnedFile = {
+  name: "base.img",
+  source: { kind: "url", url: "https://example.org/base.img" },
+  identity: { sizeBytes: 1024 * 1024 },
+};
+const remote = () => ({ progress: createProgress(), signal: new AbortController().signal });
+
+let close = async () => {};
+
+beforeEach(() => {
+  // There are no other tabs.
+  vi.stubGlobal("navigator", {});
+});
+
+afterEach(async () => {
+  await close();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+/** A second disk's address. */
+async function serveDisk(): Promise<string> {
+  const hdb = `${inject("httpTestServer")}/${crypto.randomUUID()}`;
+  await fetch(hdb, { method: "PUT", body: new Uint8Array(1024 * 1024) });
+  return hdb;
+}
+
+async function ownFloppy(): Promise<PinnedFile> {
+  const fileId = newId();
+  const name = "floppy.img";
+  const file = await openIndexedDbFile({ database: await blockStore(), fileId, name, create: true });
+  file.write(0, new Uint8Array(1_474_560).fill(4));
+  await file.flush();
+  await file.close();
+  return { name, source: { kind: "import", fileId }, identity: { sizeBytes: 1_474_560 } };
+}
+
+/** What is used of a machine that is on and has a state, `ready`, on both of its disks. */
+async function machineWith(drives: OpenDrives) {
+  const file = createMemoryFile({ name: "first" });
+  await createQcow2(file, { sizeBytes: 1024 * 1024 });
+  const device = await openQcow2(file, { writable: true });
+  const { id } = await device.createSnapshot(MOMENT);
+  await drives.disks.hdb?.write(0, new Uint8Array(512).fill(3));
+  await drives.disks.hdb?.createSnapshot(MOMENT);
+  close = async () => {
+    await drives.close();
+    await device.close();
+  };
+  const machine = { flush: async () => {} };
+  const parts = { name: "m", machine, disk: { device }, drives, pins: [BASE], wishes: { configuration: {} } };
+  return { id, machine, parts: parts as unknown as SessionParts };
+}
+
+/** A machine that writes to a second disk and to a floppy in this browser. */
+async function machineWithBoth() {
+  const made = await makeDrives({ hdb: await serveDisk() }, true, remote());
+  await made.close();
+  return machineWith(await openDrives({ ...made.record, floppy: await ownFloppy() }, remote()));
+}
+
+const fileIds = async () => (await storedFiles()).map(({ fileId }) => fileId).sort();
+
+it("keeps nothing of a machine that is called off while its second disk is copied", async () => {
+  const { id, machine, parts } = await machineWithBoth();
+  const before = await fileIds();
+  const abort = new AbortController();
+  // The first disk is copied before, and the others after.
+  machine.flush = async () => abort.abort();
+  const hooks = { onProgress: () => {}, signal: abort.signal };
+  await expect(machineFromSnapshot(parts, id, hooks)).rejects.toMatchObject({ code: "CANCELLED" });
+  expect(await fileIds()).toEqual(before);
+});
+
+it("keeps nothing of a machine whose record cannot be kept", async () => {
+  const { id, parts } = await machineWithBoth();
+  const before = await fileIds();
+  const put = vi.spyOn(library, "put").mockRejectedValue(new ByreError("QUOTA_EXCEEDED", "full"));
+  const hooks = { onProgress: () => {}, signal: new AbortController().signal };
+  await expect(machineFromSnapshot(parts, id, hooks)).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+  expect(put).toHaveBeenCalledOnce();
+  expect(await fileIds()).toEqual(before);
+});
