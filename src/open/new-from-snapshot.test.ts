@@ -33,7 +33,7 @@ afterEach(async () => {
 /** A second disk's address. */
 async function serveDisk(): Promise<string> {
   const hdb = `${inject("httpTestServer")}/${crypto.randomUUID()}`;
-  await fetch(hdb, { method: "PUT", body: new Uint8Array(1024 * 1024) });
+  await fetch(hdb, { method: "PUT", body: new Uint8Array(1024 * 1024).fill(9) });
   return hdb;
 }
 
@@ -73,6 +73,19 @@ async function machineWithBoth() {
 
 const fileIds = async () => (await storedFiles()).map(({ fileId }) => fileId).sort();
 
+it("makes a machine with the second disk of one that is thrown away", async () => {
+  const { id, parts } = await machineWith(await makeDrives({ hdb: await serveDisk() }, false, remote()));
+  await parts.drives.disks.hdb?.write(0, new Uint8Array(1024).fill(5));
+  const made = await machineFromSnapshot(parts, id, { onProgress: () => {}, signal: remote().signal });
+  const drives = await openDrives((await library.get(made))?.drives, remote());
+  const bytes = new Uint8Array(1024);
+  await drives.disks.hdb?.read(0, bytes);
+  // As it was in the state, over the base.
+  expect([...new Set(bytes)]).toEqual([3, 9]);
+  expect(drives.disks.hdb?.snapshots).toMatchObject([{ name: "ready" }]);
+  await drives.close();
+});
+
 it("keeps nothing of a machine that is called off while its second disk is copied", async () => {
   const { id, machine, parts } = await machineWithBoth();
   const before = await fileIds();
@@ -88,7 +101,7 @@ it("keeps nothing of a machine whose record cannot be kept", async () => {
   const { id, parts } = await machineWithBoth();
   const before = await fileIds();
   const put = vi.spyOn(library, "put").mockRejectedValue(new ByreError("QUOTA_EXCEEDED", "full"));
-  const hooks = { onProgress: () => {}, signal: new AbortController().signal };
+  const hooks = { onProgress: () => {}, signal: remote().signal };
   await expect(machineFromSnapshot(parts, id, hooks)).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
   expect(put).toHaveBeenCalledOnce();
   expect(await fileIds()).toEqual(before);

@@ -24,6 +24,8 @@ import { type BaseChain, linkedChain, pinnedChain, type RemoteOptions } from "./
 import { overlayLike } from "./export-disk.ts";
 import { LINK_DRIVES, type LinkDrives } from "./machine-link.ts";
 
+type SecondDisk = NonNullable<RecordDrives["hdb"]>;
+
 /** What is in the drives of a machine beside its own disk, open. */
 export interface OpenDrives {
   /**
@@ -35,8 +37,10 @@ export interface OpenDrives {
   readonly remote: readonly HttpFile[];
   /** Those files in this browser that the guest writes to. */
   readonly stored: readonly IndexedDbFile[];
-  /** For a record, which names the same again; undefined where nothing is in any drive. */
+  /** For a record, which names the same again; undefined where that is nothing. A second disk in memory has no name. */
   readonly record: RecordDrives | undefined;
+  /** What the second disk is over, wherever it is itself. */
+  readonly hdbBase: Omit<SecondDisk, "overlayFileId"> | undefined;
   /** What could not be put into its drive, in words. */
   readonly notes: readonly string[];
   close(): Promise<void>;
@@ -151,11 +155,11 @@ export interface CopiedDrives {
  * @throws ByreError as `copySnapshot`; nothing is left behind then. Call it inside `whileMakingFiles`.
  */
 export async function copyDrives(
-  { disks, record }: OpenDrives,
+  { disks, record, hdbBase }: OpenDrives,
   of: Qcow2Snapshot,
   options: CopyOptions,
 ): Promise<CopiedDrives> {
-  const { hdb, floppy } = record ?? {};
+  const floppy = record?.floppy;
   const fileIds: string[] = [];
   let copied = record;
   try {
@@ -165,11 +169,11 @@ export async function copyDrives(
       await copyFloppy(disks.floppy, fileId, floppy.name);
       copied = { ...copied, floppy: { ...floppy, source: { kind: "import", fileId } } };
     }
-    if (hdb && disks.hdb) {
+    if (hdbBase && disks.hdb) {
       const overlayFileId = newId();
       fileIds.push(overlayFileId);
       await copySecondDisk(disks.hdb, of, overlayFileId, options);
-      copied = { ...copied, hdb: { ...hdb, overlayFileId } };
+      copied = { ...copied, hdb: { ...hdbBase, overlayFileId } };
     }
   } catch (error) {
     await deleteFiles(fileIds);
@@ -222,6 +226,7 @@ class Drives implements OpenDrives {
   readonly disks: { hdb?: Qcow2Device; cdrom?: BlockDevice; floppy?: BlockDevice } = {};
   readonly stored: IndexedDbFile[] = [];
   readonly notes: string[] = [];
+  hdbBase: OpenDrives["hdbBase"];
   private readonly chains: BaseChain[] = [];
   private named: RecordDrives = {};
 
@@ -253,18 +258,17 @@ class Drives implements OpenDrives {
       throw error;
     }
     const [pinned, ...behindBase] = chain.pinned();
-    if (fileId && pinned)
-      this.named = { ...this.named, hdb: { base: pinned, behindBase, overlayFileId: fileId } };
+    if (!pinned) return;
+    this.hdbBase = { base: pinned, behindBase };
+    if (fileId) this.named = { ...this.named, hdb: { ...this.hdbBase, overlayFileId: fileId } };
   }
 
-  async openSecondDisk(
-    { base, behindBase, overlayFileId }: NonNullable<RecordDrives["hdb"]>,
-    options: RemoteOptions,
-  ): Promise<void> {
-    const chain = pinnedChain([base, ...behindBase], options);
+  async openSecondDisk({ overlayFileId, ...hdbBase }: SecondDisk, options: RemoteOptions): Promise<void> {
+    const chain = pinnedChain([hdbBase.base, ...hdbBase.behindBase], options);
     this.chains.push(chain);
     this.disks.hdb = await openOver(await this.store(overlayFileId, false), chain);
-    this.named = { ...this.named, hdb: { base, behindBase, overlayFileId } };
+    this.hdbBase = hdbBase;
+    this.named = { ...this.named, hdb: { ...hdbBase, overlayFileId } };
   }
 
   async openMedium(drive: "cdrom" | "floppy", chain: BaseChain): Promise<void> {
