@@ -28,9 +28,11 @@ export async function recordOf(id: string): Promise<MachineRecord> {
  * @throws ByreError IN_USE; what opening the base meets. The machine is as it was then.
  */
 export async function resetMachine(id: string, options: RemoteOptions): Promise<void> {
-  const record = await recordOf(id);
-  const lock = await lockMachine(id, record.name);
+  const { name } = await recordOf(id);
+  const lock = await lockMachine(id, name);
   try {
+    // Read again under the lock: another tab may have reset it until now.
+    const record = await recordOf(id);
     await whileMakingFiles(async () => {
       const { base: pin, bootsFrom } = record;
       const chain =
@@ -69,10 +71,13 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
  * @throws ByreError IN_USE; STORAGE.
  */
 export async function deleteMachine(id: string): Promise<void> {
-  const record = await library.get(id);
-  if (!record) return;
-  const lock = await lockMachine(id, record.name);
+  const found = await library.get(id);
+  if (!found) return;
+  const lock = await lockMachine(id, found.name);
   try {
+    // Read again under the lock: another tab may have reset or deleted it until now.
+    const record = await library.get(id);
+    if (!record) return;
     // The record first: files without one are swept away later, a record without files is a broken machine.
     await library.remove(id);
     // A machine that was made from a saved state of this one goes on using the imported base.
