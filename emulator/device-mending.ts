@@ -30,16 +30,29 @@ export function resetPointer({ devices: { vmware } }: V86Cpu): void {
  * Mends what v86 does with saved states of these devices. To be called before the emulator takes one.
  *
  * - A state of an older program has no second serial port; v86 fails on that.
+ * - v86 leaves out what a serial port has received and the guest has not read. Bytes of before a load would be in the
+ *   way of all that follow: the port that was saved interrupts for none of them.
  * - The network card translates between the address that the guest knows, from the state, and one of its own, so
  *   that two machines from one state can share a relay. v86 saves its own, so that the state of a machine that came
  *   from a state would lead nowhere.
  */
-export function mendDeviceStates({ devices: { uart1, net } }: V86Cpu): void {
-  const setUart = uart1.set_state;
-  uart1.set_state = (state) => {
-    if (state) setUart.call(uart1, state);
-    else resetUart(uart1);
-  };
+export function mendDeviceStates({ devices: { uart0, uart1, net } }: V86Cpu): void {
+  for (const uart of [uart0, uart1]) {
+    const [getUart, setUart] = [uart.get_state, uart.set_state];
+    uart.get_state = () => {
+      const state = getUart.call(uart);
+      state[RECEIVED_IN_STATE] = [...uart.input];
+      return state;
+    };
+    uart.set_state = (state) => {
+      if (!state) {
+        resetUart(uart);
+        return;
+      }
+      setUart.call(uart, state);
+      uart.input = [...((state[RECEIVED_IN_STATE] as number[] | undefined) ?? [])];
+    };
+  }
 
   const [getCard, setCard] = [net.get_state, net.set_state];
   net.get_state = () => {
@@ -55,5 +68,7 @@ export function mendDeviceStates({ devices: { uart1, net } }: V86Cpu): void {
   };
 }
 
+/** Behind what v86 keeps of a serial port. */
+const RECEIVED_IN_STATE = 11;
 /** Where v86 keeps the card's address in its state. */
 const MAC_IN_STATE = 15;

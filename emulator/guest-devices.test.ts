@@ -66,6 +66,31 @@ test("a state of a program without the second port is loaded, and the port works
   expect(text(other)).toBe("here");
 });
 
+/** Puts bytes into the first serial port of a machine that stands still, where the guest does not read them. */
+function receive({ machine }: GuestLine, text: string): void {
+  const { uart0 } = partsOf(machine).emulator.v86.cpu.devices;
+  for (const byte of new TextEncoder().encode(text)) uart0.data_received(byte);
+}
+
+test("what the guest has not read when another state is loaded is not in the way of what follows", async () => {
+  const { guest } = await boot();
+  await guest.machine.save("here");
+  await guest.machine.pause();
+  receive(guest, "E");
+  await guest.machine.load("here");
+  expect(await guest.ask("Ehello\n")).toBe("hello");
+});
+
+test("what the guest has not read when it is saved is read when that is loaded", async () => {
+  const { guest, device } = await boot();
+  await guest.machine.pause();
+  receive(guest, "Ehello\n");
+  await guest.machine.save("here");
+  await guest.machine.close();
+  const other = await startFrom(device, "here");
+  expect(await other.answer()).toBe("hello");
+});
+
 test("the network card keeps the address that the guest knows, from state to state", async () => {
   const { guest, device } = await boot();
   const card = (line: GuestLine) => partsOf(line.machine).emulator.v86.cpu.devices.net;

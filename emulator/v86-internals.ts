@@ -101,7 +101,8 @@ export interface V86Uart {
   lsr: number;
   data_received(byte: number): void;
   CheckInterrupt(): void;
-  set_state(state: unknown): void;
+  get_state(): unknown[];
+  set_state(state: unknown[] | undefined): void;
 }
 
 /** The network card. */
