@@ -1,4 +1,4 @@
-import type { V86Cpu, V86Ne2k, V86Uart } from "./v86-internals.ts";
+import type { V86ByteQueue, V86Cpu, V86Ne2k, V86Uart } from "./v86-internals.ts";
 
 /** UART line status: nothing received, everything sent. */
 const LINE_IDLE = 0x60;
@@ -31,12 +31,13 @@ export function resetPointer({ devices: { vmware } }: V86Cpu): void {
  *
  * - A state of an older program has no second serial port; v86 fails on that.
  * - v86 leaves out what a serial port has received and the guest has not read. Bytes of before a load would be in the
- *   way of all that follow: the port that was saved interrupts for none of them.
+ *   way of all that follow: the port that was saved interrupts for none of them. It leaves out keys and moves of the
+ *   mouse likewise; a key whose release was lost would be held down for ever.
  * - The network card translates between the address that the guest knows, from the state, and one of its own, so
  *   that two machines from one state can share a relay. v86 saves its own, so that the state of a machine that came
  *   from a state would lead nowhere.
  */
-export function mendDeviceStates({ devices: { uart0, uart1, net } }: V86Cpu): void {
+export function mendDeviceStates({ devices: { uart0, uart1, ps2, net } }: V86Cpu): void {
   for (const uart of [uart0, uart1]) {
     const [getUart, setUart] = [uart.get_state, uart.set_state];
     uart.get_state = () => {
@@ -54,6 +55,29 @@ export function mendDeviceStates({ devices: { uart0, uart1, net } }: V86Cpu): vo
     };
   }
 
+  const [getPs2, setPs2] = [ps2.get_state, ps2.set_state];
+  ps2.get_state = () => {
+    const state = getPs2.call(ps2);
+    const unread: Ps2Unread = [
+      bytesIn(ps2.kbd_buffer),
+      bytesIn(ps2.mouse_buffer),
+      ps2.next_byte_is_ready,
+      ps2.next_byte_is_aux,
+    ];
+    state[PS2_UNREAD_IN_STATE] = unread;
+    return state;
+  };
+  ps2.set_state = (state) => {
+    setPs2.call(ps2, state);
+    const unread = state[PS2_UNREAD_IN_STATE] as Ps2Unread | undefined;
+    if (!unread) return;
+    const [keys, moves, ready, aux] = unread;
+    for (const byte of keys) ps2.kbd_buffer.push(byte);
+    for (const byte of moves) ps2.mouse_buffer.push(byte);
+    ps2.next_byte_is_ready = ready;
+    ps2.next_byte_is_aux = aux;
+  };
+
   const [getCard, setCard] = [net.get_state, net.set_state];
   net.get_state = () => {
     const state = getCard.call(net);
@@ -70,5 +94,22 @@ export function mendDeviceStates({ devices: { uart0, uart1, net } }: V86Cpu): vo
 
 /** Behind what v86 keeps of a serial port. */
 const RECEIVED_IN_STATE = 11;
+/** Behind what v86 keeps of keyboard and mouse. */
+const PS2_UNREAD_IN_STATE = 28;
 /** Where v86 keeps the card's address in its state. */
 const MAC_IN_STATE = 15;
+
+/** v86 stores arrays, and no plain objects. */
+type Ps2Unread = readonly [
+  keys: readonly number[],
+  moves: readonly number[],
+  ready: boolean,
+  isOfMouse: boolean,
+];
+
+/** What is in a queue, which only its end tells. */
+function bytesIn(queue: V86ByteQueue): number[] {
+  const bytes = Array.from({ length: queue.length }, () => queue.shift());
+  for (const byte of bytes) queue.push(byte);
+  return bytes;
+}

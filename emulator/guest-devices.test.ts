@@ -91,6 +91,27 @@ test("what the guest has not read when it is saved is read when that is loaded",
   expect(await other.answer()).toBe("hello");
 });
 
+test("keys that the guest has not read when it is saved are read when that is loaded", async () => {
+  const { guest, device } = await boot();
+  // The BIOS would take them with every interrupt.
+  await guest.ask("o0021AA");
+  await guest.ask("o0060F4");
+  await guest.machine.keyboard.sendScancodes([0x1d, 0x9d]);
+  await guest.machine.save("here");
+  await guest.machine.close();
+  const other = await startFrom(device, "here");
+  // "Understood", Control down, Control up, nothing more.
+  for (const code of ["FA", "1D", "9D"]) {
+    expect(await keyIsReady(other)).toBe(true);
+    expect(await other.ask("i0060")).toBe(`=000000${code}`);
+  }
+  expect(await keyIsReady(other)).toBe(false);
+});
+
+async function keyIsReady(guest: GuestLine): Promise<boolean> {
+  return Number.parseInt((await guest.ask("i0064")).slice(-1), 16) % 2 === 1;
+}
+
 test("the network card keeps the address that the guest knows, from state to state", async () => {
   const { guest, device } = await boot();
   const card = (line: GuestLine) => partsOf(line.machine).emulator.v86.cpu.devices.net;

@@ -105,6 +105,24 @@ export interface V86Uart {
   set_state(state: unknown[] | undefined): void;
 }
 
+export interface V86ByteQueue {
+  readonly length: number;
+  push(byte: number): void;
+  shift(): number;
+}
+
+/** The controller of keyboard and mouse. */
+export interface V86Ps2 {
+  kbd_buffer: V86ByteQueue;
+  mouse_buffer: V86ByteQueue;
+  /** A byte can be read, and has interrupted. */
+  next_byte_is_ready: boolean;
+  /** It is the mouse's. */
+  next_byte_is_aux: boolean;
+  get_state(): unknown[];
+  set_state(state: unknown[]): void;
+}
+
 /** The network card. */
 export interface V86Ne2k {
   cr: number;
@@ -145,6 +163,7 @@ export interface V86Cpu {
     ide?: { primary?: V86IdeChannel; secondary?: V86IdeChannel };
     uart0: V86Uart;
     uart1: V86Uart;
+    ps2: V86Ps2;
     net: V86Ne2k;
     vmware: V86VmwareMouse;
     acpi?: V86Acpi;
