@@ -1,4 +1,5 @@
-import { expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ByreError } from "../../disk/index.ts";
 import { waitFor } from "../testing/wait-for.ts";
 import { parseMachineLink } from "./machine-link.ts";
 import type { MachineSession } from "./machine-session.ts";
@@ -7,13 +8,15 @@ import type { StartQuestion } from "./start-question.ts";
 
 const looks: (() => void)[] = [];
 const closed: string[] = [];
+/** What a machine waits for when it is closed. */
+let storing = Promise.resolve();
 
 vi.mock("./open-machine.ts", () => ({
   openMachine: vi.fn(async (request: OpenRequest, { askStart, signal }: OpenMachineOptions) => {
     if (request.kind === "image") {
       await askStart({} as StartQuestion);
     }
-    signal.throwIfAborted();
+    if (signal.aborted) throw new ByreError("CANCELLED", "Called off.");
     const id = request.kind === "machine" ? request.id : `of ${request.kind}`;
     const session: Partial<MachineSession> = {
       id,
@@ -23,6 +26,7 @@ vi.mock("./open-machine.ts", () => ({
       greeted() {},
       close: async () => {
         closed.push(id);
+        await storing;
       },
     };
     return session;
@@ -78,4 +82,64 @@ it("waits for nobody's answer where a script is unattended and the page asks abo
   expect((await unattended).id).toBe("of image");
   expect(await attended).toBe("CANCELLED");
   expect(opener.state().phase).toBe("open");
+});
+
+describe("a machine that is being closed", () => {
+  let on: MachineSession;
+  let stored = () => {};
+  let fail = (_: Error) => {};
+
+  beforeEach(async () => {
+    const { opener } = await import("./opener.ts");
+    await opener.close();
+    on = await opener.open({ kind: "machine", id: "on" });
+    closed.length = 0;
+    storing = new Promise<void>((resolve, reject) => {
+      stored = resolve;
+      fail = reject;
+    });
+  });
+
+  afterEach(() => {
+    storing = Promise.resolve();
+  });
+
+  it("for another is opened anew when the person goes back to it", async () => {
+    const { opener } = await import("./opener.ts");
+    const other = opener.open({ kind: "machine", id: "other" }).catch(({ code }) => code);
+    await waitFor(() => expect(opener.state().phase).toBe("asking"));
+    const asking = opener.state();
+    if (asking.phase === "asking") asking.goOn();
+    await waitFor(() => expect(closed).toEqual(["on"]));
+    const back = opener.open({ kind: "machine", id: "on" });
+    stored();
+    const session = await back;
+    expect(await other).toBe("CANCELLED");
+    expect(session).not.toBe(on);
+    expect(opener.session()).toBe(session);
+    expect(opener.state()).toMatchObject({ phase: "open", session: { id: "on" } });
+  });
+
+  it("since its page was left is opened anew when the person is back at once", async () => {
+    const { opener } = await import("./opener.ts");
+    const leaving = opener.close();
+    const back = opener.open({ kind: "machine", id: "on" });
+    stored();
+    await leaving;
+    const session = await back;
+    expect(session).not.toBe(on);
+    expect(opener.session()).toBe(session);
+    expect(opener.state().phase).toBe("open");
+  });
+
+  it("and cannot be is still on for whoever goes back to it", async () => {
+    const { opener } = await import("./opener.ts");
+    const leaving = opener.close();
+    const back = opener.open({ kind: "machine", id: "on" });
+    fail(new Error("The storage is full."));
+    await expect(leaving).rejects.toThrow("The storage is full.");
+    expect(await back).toBe(on);
+    expect(opener.session()).toBe(on);
+    expect(opener.state()).toMatchObject({ phase: "open", session: { id: "on" } });
+  });
 });

@@ -88,6 +88,8 @@ function createOpener(): Opener {
   let state: OpenState = { phase: "none" };
   /** The open machine and what was asked for to open it. */
   let here: { session: MachineSession; request: OpenRequest } | undefined;
+  /** While the open machine is being closed. */
+  let closing: Promise<void> | undefined;
   let current:
     | { key: string; unattended: boolean; opening: Promise<MachineSession>; abort: AbortController }
     | undefined;
@@ -99,7 +101,8 @@ function createOpener(): Opener {
 
   function open(request: OpenRequest, options: OpenOptions = {}): Promise<MachineSession> {
     const key = keyOf(request);
-    if (here && meansSame(here, request)) {
+    // One that is being closed is no use to anybody: it is opened anew.
+    if (here && !closing && meansSame(here, request)) {
       current?.abort.abort();
       if (state.phase !== "open") become({ phase: "open", ...here });
       return Promise.resolve(here.session);
@@ -119,6 +122,8 @@ function createOpener(): Opener {
     const opening = (async () => {
       // Two openings never overlap: the first may still hold a lock, or half-made files.
       await before;
+      // Whoever closes it says what became of that.
+      await closing?.catch(() => {});
       return openNow(opened, options, abort);
     })();
     current = { key, unattended, opening, abort };
@@ -140,6 +145,11 @@ function createOpener(): Opener {
     /** What to try again with, should it fail: what was answered is not asked again. */
     let answered = request;
     try {
+      // It could not be closed, and is still on.
+      if (here && !signal.aborted && meansSame(here, request)) {
+        become({ phase: "open", ...here });
+        return here.session;
+      }
       if (here) {
         // The machine that is on does not make way for files that none can be made of.
         if (request.kind === "files") await (await import("./import-files.ts")).checkFiles(request.files);
@@ -246,10 +256,19 @@ function createOpener(): Opener {
   }
 
   async function close(): Promise<void> {
-    const closing = here;
-    // May fail: then the machine is still there, with all that it has not stored.
-    await closing?.session.close();
-    if (here === closing) here = undefined;
+    if (!here) return;
+    closing ??= closeHere(here.session);
+    await closing;
+  }
+
+  async function closeHere(session: MachineSession): Promise<void> {
+    try {
+      // May fail: then the machine is still there, with all that it has not stored.
+      await session.close();
+      here = undefined;
+    } finally {
+      closing = undefined;
+    }
     if (state.phase === "open") become({ phase: "none" });
   }
 
