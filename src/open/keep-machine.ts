@@ -229,6 +229,8 @@ async function makeMachine(
     const discard = async () => {
       try {
         await inTurn([
+          // It may have been kept by the time the opening was called off.
+          () => library.remove(id),
           () => drives.close(),
           () => disk.device.close(),
           () => deleteMade(drives),

@@ -101,21 +101,26 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
     const screenElement = document.createElement("div");
     const startFrom = startFromOf(plan, disk.device, options);
     const settings = settingsOf(opened.wishes, record?.settings);
-    const start = () =>
-      startMachine({
-        configuration: configurationOf(settings),
-        network: settings.network,
-        disks: { hda: disk.device, ...drives.disks },
-        firmware,
-        wasm,
-        screenElement,
-        packer: statePacker(),
-        ...(startFrom && { startFrom }),
-      });
+    const start: StartAnd = (remember) =>
+      startAndRemember(
+        () =>
+          startMachine({
+            configuration: configurationOf(settings),
+            network: settings.network,
+            disks: { hda: disk.device, ...drives.disks },
+            firmware,
+            wasm,
+            screenElement,
+            packer: statePacker(),
+            ...(startFrom && { startFrom }),
+          }),
+        remember,
+        options.signal,
+      );
     const mark = record && new RunMark(record);
     const startIt = async () => {
-      if (!record || !mark) return start();
-      return opened.isNew ? startNew(record, mark, start) : startKept(record, mark, plan, start);
+      if (!record || !mark) return start(async () => {});
+      return opened.isNew ? start(() => mark.keep(record)) : startKept(record, mark, plan, start);
     };
     const machine = await startIt();
     const copying =
@@ -144,27 +149,33 @@ async function openWith(request: OpenRequest, options: OpenMachineOptions): Prom
   }
 }
 
+/** Starts a machine, and remembers it once it runs. */
+type StartAnd = (remember: () => Promise<unknown>) => Promise<Machine>;
+
 /** Starts a machine that is kept already, and marks it as on before. */
-function startKept(record: MachineRecord, mark: RunMark, plan: Plan, start: () => Promise<Machine>) {
+function startKept(record: MachineRecord, mark: RunMark, plan: Plan, start: StartAnd) {
   const { baseSnapshot } = record;
-  return closedOnFailure(mark.starting(plan.kind === "own" ? plan.state : undefined, start), () =>
-    library.update(record.id, {
-      lastUsedAt: Date.now(),
-      ...(plan.kind === "disk" && baseSnapshot && { baseSnapshot: { ...baseSnapshot, diskOnly: true } }),
-    }),
+  return mark.starting(plan.kind === "own" ? plan.state : undefined, () =>
+    start(() =>
+      library.update(record.id, {
+        lastUsedAt: Date.now(),
+        ...(plan.kind === "disk" && baseSnapshot && { baseSnapshot: { ...baseSnapshot, diskOnly: true } }),
+      }),
+    ),
   );
 }
 
-/** Starts a machine that was just made, and keeps its record when it runs. */
-function startNew(record: MachineRecord, mark: RunMark, start: () => Promise<Machine>) {
-  return closedOnFailure(start(), () => mark.keep(record));
-}
-
-/** A machine that runs and cannot be remembered is switched off again. */
-async function closedOnFailure(starting: Promise<Machine>, remember: () => Promise<unknown>) {
-  const machine = await starting;
+/** A machine that runs and cannot be remembered, or was called off meanwhile, is switched off again. */
+async function startAndRemember(
+  start: () => Promise<Machine>,
+  remember: () => Promise<unknown>,
+  signal: AbortSignal,
+): Promise<Machine> {
+  const machine = await start();
   try {
+    if (signal.aborted) throw cancelled();
     await remember();
+    if (signal.aborted) throw cancelled();
     return machine;
   } catch (error) {
     await machine.close();

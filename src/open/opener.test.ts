@@ -7,7 +7,10 @@ import type { OpenMachineOptions, OpenRequest } from "./open-machine.ts";
 import type { StartQuestion } from "./start-question.ts";
 
 const looks: (() => void)[] = [];
+const starts: string[] = [];
 const closed: string[] = [];
+/** What a machine waits for when it is started, and does not look whether it is called off any more. */
+let starting = Promise.resolve();
 /** What a machine waits for when it is closed. */
 let storing = Promise.resolve();
 
@@ -18,6 +21,8 @@ vi.mock("./open-machine.ts", () => ({
     }
     if (signal.aborted) throw new ByreError("CANCELLED", "Called off.");
     const id = request.kind === "machine" ? request.id : `of ${request.kind}`;
+    starts.push(id);
+    await starting;
     const session: Partial<MachineSession> = {
       id,
       name: id,
@@ -82,6 +87,23 @@ it("waits for nobody's answer where a script is unattended and the page asks abo
   expect((await unattended).id).toBe("of image");
   expect(await attended).toBe("CANCELLED");
   expect(opener.state().phase).toBe("open");
+});
+
+it("closes a machine that was called off and started nevertheless", async () => {
+  const { opener } = await import("./opener.ts");
+  await opener.close();
+  let started = () => {};
+  starting = new Promise((resolve) => {
+    started = resolve;
+  });
+  const opening = opener.open({ kind: "machine", id: "late" }).catch(({ code }) => code);
+  await waitFor(() => expect(starts.at(-1)).toBe("late"));
+  opener.dismiss();
+  started();
+  expect(await opening).toBe("CANCELLED");
+  expect(closed.at(-1)).toBe("late");
+  expect(opener.session()).toBeUndefined();
+  expect(opener.state().phase).toBe("none");
 });
 
 describe("a machine that is being closed", () => {

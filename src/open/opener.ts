@@ -211,6 +211,11 @@ function createOpener(): Opener {
       // Nobody is there to read it.
       if (options.unattended) session.greeted();
       here = { session, request };
+      // Called off when nothing looked any more.
+      if (signal.aborted) {
+        await close();
+        throw cancelled(session.name);
+      }
       // Done: whoever asks for something else now does not call this one off.
       if (current?.abort === abort) current = undefined;
       become({ phase: "open", ...here });
