@@ -61,6 +61,26 @@ it("takes the snapshot that a link names before that, by id or name, the newest 
   });
 });
 
+it("takes the snapshot that a machine was made on, and in a base that was made anew the newest of its name", async () => {
+  const file = await base(["2", "1", "ready", "ready"]);
+  expect(await lookForStart(file, { snapshot: { id: "2", name: "1" } })).toMatchObject({
+    snapshot: { id: "2", name: "1" },
+  });
+  expect(await lookForStart(file, { snapshot: { id: "3", name: "ready" } })).toMatchObject({
+    snapshot: { id: "3", name: "ready" },
+  });
+  expect(await lookForStart(file, { snapshot: { id: "9", name: "ready" } })).toMatchObject({
+    snapshot: { id: "4", name: "ready" },
+  });
+  expect(await lookForStart(file, { snapshot: { id: "9", name: "1" } })).toMatchObject({
+    snapshot: { id: "2", name: "1" },
+  });
+  await expect(lookForStart(file, { snapshot: { id: "1", name: "4" } })).rejects.toMatchObject({
+    code: "SNAPSHOT_NOT_FOUND",
+    message: 'base.qcow2 has no snapshot "4". It has "2", "1", "ready", "ready".',
+  });
+});
+
 it("has no other name for a snapshot whose disk is still the image's own", async () => {
   const file = await base(["ready"], "ready");
   const device = await openQcow2(file, { writable: true });

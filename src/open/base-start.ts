@@ -22,8 +22,11 @@ import { nameAtSnapshot } from "./snapshot-file-name.ts";
 export interface StartWish {
   /** The base is a raw image, which says nothing of itself. */
   readonly raw?: boolean | undefined;
-  /** Id or name of a snapshot of the base. Undefined: what the base says itself. */
-  readonly snapshot?: string | undefined;
+  /**
+   * Id or name of a snapshot of the base; or the one that the machine was made on before. Undefined: what the base says
+   * itself.
+   */
+  readonly snapshot?: string | BaseSnapshot | undefined;
   /** Memory that a link asks for. */
   readonly memoryMiB?: number | undefined;
   /** A link puts a second disk beside this one. */
@@ -102,8 +105,9 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     if (wanted === undefined) return booted;
     const found = findSnapshot(image.snapshots, wanted);
     if (!found) {
-      if (wish.snapshot !== undefined) throw noSuch(image, wish.snapshot);
-      const note = `${base.name} says to start from its saved state "${quoted(wanted)}", which it does not have.`;
+      const name = typeof wanted === "string" ? wanted : wanted.name;
+      if (wish.snapshot !== undefined) throw noSuch(image, name);
+      const note = `${base.name} says to start from its saved state "${quoted(name)}", which it does not have.`;
       return { ...booted, notes: [...asks.notes, note] };
     }
     const { id, name, diskBytes } = found;
@@ -188,12 +192,25 @@ function noSuch({ name: file, snapshots }: Qcow2Device, snapshot: string): ByreE
 /** Names of snapshots in a message; a stranger's image may have thousands. */
 const NAMES_SHOWN = 10;
 
-/** Which snapshot of a base a link or the base itself means: the one with this id, else the newest of this name. */
+/**
+ * Which snapshot of a base is meant. By a link or the base itself: the one with this id, else the newest of this name.
+ * By a machine that was made on one: that very one, else, of a base that was made anew, the newest of its name.
+ */
 export function findSnapshot<Snapshot extends { readonly id: string; readonly name: string }>(
   snapshots: readonly Snapshot[],
-  idOrName: string,
+  wanted: string | BaseSnapshot,
 ): Snapshot | undefined {
-  return snapshots.find(({ id }) => id === idOrName) ?? snapshots.findLast(({ name }) => name === idOrName);
+  if (typeof wanted === "string")
+    return snapshots.find(({ id }) => id === wanted) ?? newestNamed(snapshots, wanted);
+  const same = snapshots.find(({ id, name }) => id === wanted.id && name === wanted.name);
+  return same ?? newestNamed(snapshots, wanted.name);
+}
+
+function newestNamed<Snapshot extends { readonly name: string }>(
+  snapshots: readonly Snapshot[],
+  wanted: string,
+): Snapshot | undefined {
+  return snapshots.findLast(({ name }) => name === wanted);
 }
 
 /** The same file, for a device that is not to close it. */

@@ -1,8 +1,9 @@
 import "fake-indexeddb/auto";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { createQcow2, openIndexedDbFile } from "../../disk/index.ts";
+import { createQcow2, openIndexedDbFile, openQcow2 } from "../../disk/index.ts";
 import { blockStore, deleteFiles, storedFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
+import type { BaseSnapshot } from "../library/machine-record.ts";
 import { deleteMachine, resetMachine } from "./change-machine.ts";
 import { createProgress } from "./progress.ts";
 
@@ -65,4 +66,19 @@ it("leaves nothing of a machine that is deleted while another tab resets it", as
   await Promise.all([reset(), deleteMachine("m"), deleteMachine("m")]);
   expect(await library.list()).toEqual([]);
   expect(await fileIds()).toEqual([]);
+});
+
+it.each<[string, BaseSnapshot]>([
+  ["whose name is the id of another", { id: "2", name: "1" }],
+  ["that has given its name to a newer one", { id: "3", name: "ready" }],
+  ["whose disk alone a person chose", { id: "1", name: "2", diskOnly: true }],
+])("resets a machine to the snapshot that it was made on, one %s", async (_, baseSnapshot) => {
+  const file = await openIndexedDbFile({ database: await blockStore(), fileId: "base" });
+  const base = await openQcow2(file, { writable: true });
+  // Their ids count from 1.
+  for (const name of ["2", "1", "ready", "ready"]) await base.createSnapshot({ name });
+  await base.close();
+  await library.update("m", { baseSnapshot });
+  await reset();
+  expect((await library.get("m"))?.baseSnapshot).toEqual(baseSnapshot);
 });

@@ -23,7 +23,7 @@ export async function recordOf(id: string): Promise<MachineRecord> {
 
 /**
  * Puts a new, empty overlay in the place of a machine's, over its base as that is now; a machine made on a snapshot
- * of the base is made on the one of that name again.
+ * of the base is made on the same again, or on the newest of its name where the base has another by now.
  *
  * @throws ByreError IN_USE; what opening the base meets. The machine is as it was then.
  */
@@ -34,14 +34,14 @@ export async function resetMachine(id: string, options: RemoteOptions): Promise<
     // Read again under the lock: another tab may have reset it until now.
     const record = await recordOf(id);
     await whileMakingFiles(async () => {
-      const { base: pin, bootsFrom } = record;
+      const { base: pin, bootsFrom, baseSnapshot: snapshot } = record;
       const chain =
         pin.source.kind === "url"
           ? linkedChain(pin.source.url, options)
           : pinnedChain(pinsOf(record), options);
       const disk = bootsFrom
         ? await makeEmptyDisk(bootsFrom, record.name)
-        : await makeStoredDisk(chain, () => record.name, { snapshot: record.baseSnapshot?.name });
+        : await makeStoredDisk(chain, () => record.name, { snapshot, diskOnly: snapshot?.diskOnly });
       await disk.device.close();
       const drives = record.drives && (await remakeDrives(record.drives, options));
       await drives?.made.close();
