@@ -187,6 +187,10 @@ export function createSession(parts: SessionParts): MachineSession {
     get activity() {
       return states.activity;
     },
+    get busy() {
+      return states.busy;
+    },
+    settled: () => states.settled(),
     get notices() {
       return states.notices;
     },

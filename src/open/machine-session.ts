@@ -154,6 +154,10 @@ export interface MachineSession {
   setAutosaveMinutes(minutes: AutosaveMinutes): Promise<void>;
   /** What is being saved or loaded now. */
   readonly activity: SessionActivity | undefined;
+  /** Whether anything is done with its saved states or its disk, shown or not, or waits for its turn. */
+  readonly busy: boolean;
+  /** Resolves once all of that which was asked for until now is over, whatever came of it. */
+  settled(): Promise<void>;
   /** What went wrong meanwhile, oldest first; one that has passed is gone by itself. */
   readonly notices: readonly SessionNotice[];
   dismissNotice(id: string): void;

@@ -165,3 +165,43 @@ describe("a machine that is being closed", () => {
     expect(opener.state()).toMatchObject({ phase: "open", session: { id: "on" } });
   });
 });
+
+describe("a machine that is off and whose page is left", () => {
+  let session: MachineSession;
+  let finish = () => {};
+
+  beforeEach(async () => {
+    const { opener } = await import("./opener.ts");
+    await opener.close();
+    session = await opener.open({ kind: "machine", id: "off" });
+    closed.length = 0;
+    const work = new Promise<void>((resolve) => {
+      finish = () => {
+        Object.assign(session, { busy: false });
+        resolve();
+      };
+    });
+    Object.assign(session, { state: "stopped", busy: true, settled: () => work });
+  });
+
+  it("is closed once nothing is done with its disk", async () => {
+    const { opener } = await import("./opener.ts");
+    opener.leave();
+    expect(closed).toEqual([]);
+    finish();
+    await waitFor(() => expect(opener.session()).toBeUndefined());
+    expect(closed).toEqual(["off"]);
+  });
+
+  it("stays for the person who is back before that", async () => {
+    const { opener } = await import("./opener.ts");
+    opener.leave();
+    expect(await opener.open({ kind: "machine", id: "off" })).toBe(session);
+    finish();
+    await session.settled();
+    expect(closed).toEqual([]);
+    expect(opener.session()).toBe(session);
+    opener.leave();
+    expect(closed).toEqual(["off"]);
+  });
+});

@@ -78,6 +78,11 @@ export interface Opener {
    * @throws ByreError as `MachineSession.close`; the machine is still open then.
    */
   close(): Promise<void>;
+  /**
+   * Nobody looks at the open machine any more: one that is off is closed, once nothing is done with its disk. One that
+   * is opened again until then stays.
+   */
+  leave(): void;
   /** Forgets a failure, or calls off what is being opened. */
   dismiss(): void;
   onChange(listener: () => void): () => void;
@@ -90,6 +95,8 @@ function createOpener(): Opener {
   let here: { session: MachineSession; request: OpenRequest } | undefined;
   /** While the open machine is being closed. */
   let closing: Promise<void> | undefined;
+  /** The last time that the open machine was left, until something is opened. */
+  let left: object | undefined;
   let current:
     | { key: string; unattended: boolean; opening: Promise<MachineSession>; abort: AbortController }
     | undefined;
@@ -101,6 +108,7 @@ function createOpener(): Opener {
 
   function open(request: OpenRequest, options: OpenOptions = {}): Promise<MachineSession> {
     const key = keyOf(request);
+    left = undefined;
     // One that is being closed is no use to anybody: it is opened anew.
     if (here && !closing && meansSame(here, request)) {
       current?.abort.abort();
@@ -277,11 +285,26 @@ function createOpener(): Opener {
     if (state.phase === "open") become({ phase: "none" });
   }
 
+  async function leave(): Promise<void> {
+    const session = here?.session;
+    const mine = {};
+    left = mine;
+    // An export that is under way, or a copy, is not called off unasked.
+    while (session?.busy) {
+      await session.settled();
+      if (left !== mine) return;
+    }
+    // A machine that is on goes on behind the gallery; one that is off has no reason to keep its memory.
+    // While its files are being copied it is what copies them.
+    if (session?.state === "stopped" && session.copying?.progress.state !== "copying") await close();
+  }
+
   return {
     state: () => state,
     session: () => here?.session,
     open,
     close,
+    leave: () => void leave().catch(() => {}),
     dismiss() {
       current?.abort.abort();
       if (state.phase === "failed") become({ phase: "none" });

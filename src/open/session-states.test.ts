@@ -128,6 +128,18 @@ it("finds a state by id before name, and of several with one name the newest", a
   expect(() => states.find("other")).toThrow('no saved state "other"');
 });
 
+it("is busy until all that was asked for is over, whatever came of it", async () => {
+  const { states } = statesOf(machineWith([]), undefined);
+  const order: string[] = [];
+  const failing = states.startNew("none").catch(({ code }) => order.push(code));
+  const exporting = states.export({}, async () => void order.push("exported"));
+  expect(states.busy).toBe(true);
+  await states.settled();
+  expect(order).toEqual(["SNAPSHOT_NOT_FOUND", "exported"]);
+  expect(states.busy).toBe(false);
+  await Promise.all([failing, exporting]);
+});
+
 it("suspends a machine that is kept, and forgets that when the state is deleted", async () => {
   await library.put(RECORD);
   const machine = machineWith([]);

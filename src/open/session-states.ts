@@ -36,6 +36,10 @@ export class SessionStates {
     return this.work.activity;
   }
 
+  get busy(): boolean {
+    return this.work.busy;
+  }
+
   get notices(): readonly SessionNotice[] {
     return this.shownNotices;
   }
@@ -139,6 +143,11 @@ export class SessionStates {
   /** Does something while no state is being written, without showing it. */
   quietly<Result>(work: () => Promise<Result>): Promise<Result> {
     return this.work.inTurn(work);
+  }
+
+  /** Waits until all that was asked for is over; calls nothing off. */
+  async settled(): Promise<void> {
+    await this.quietly(async () => {}).catch(() => {});
   }
 
   /** Calls off what is under way, and waits until it is over. */

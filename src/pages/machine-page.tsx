@@ -75,8 +75,5 @@ export function MachinePage({ location }: { location: string }) {
 
 function leave(): void {
   opener.dismiss();
-  // A machine that is on goes on behind the gallery; one that is off has no reason to keep its memory.
-  // While its files are being copied it is what copies them.
-  const here = opener.session();
-  if (here?.state === "stopped" && here.copying?.progress.state !== "copying") opener.close().catch(() => {});
+  opener.leave();
 }
