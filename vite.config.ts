@@ -101,6 +101,8 @@ export default defineConfig({
   build: {
     target: "es2023",
     modulePreload: { polyfill: false },
+    // 9 KiB in all: a part that is fetched late has its looks, and can be tried again when it could not be fetched.
+    cssCodeSplit: false,
     rolldownOptions: {
       // Importing these does nothing by itself. Known to the bundler, the gallery's one import of an error class
       // does not bring the whole driver with it.

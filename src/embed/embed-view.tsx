@@ -1,4 +1,5 @@
-import { lazy, Suspense, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
+import { late } from "../components/late.tsx";
 import { Notice } from "../components/notice.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { useSessionState } from "../open/use-opener.ts";
@@ -8,7 +9,9 @@ import { usePageTitle } from "../pages/use-page-title.ts";
 import { ViewSwitch } from "../pages/view-switch.tsx";
 import styles from "./embed-view.module.css";
 
-const SerialTerminal = lazy(() => import("../pages/serial-terminal.tsx"));
+const SerialTerminal = late(async () => (await import("../pages/serial-terminal.tsx")).SerialTerminal, {
+  waiting: <p className={styles.loading}>Loading the terminal.</p>,
+});
 
 /** The machine in a frame: what its appliance wants to be shown of it, screen, terminal or both. */
 export function EmbedView({ session }: { session: MachineSession }) {
@@ -40,9 +43,7 @@ export function EmbedView({ session }: { session: MachineSession }) {
         )}
         {display !== "screen" && (
           <section className={styles.terminal} aria-label="Serial terminal">
-            <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
-              <SerialTerminal session={session} onKeys={() => {}} run={run} />
-            </Suspense>
+            <SerialTerminal session={session} onKeys={() => {}} run={run} />
           </section>
         )}
       </div>

@@ -1,5 +1,5 @@
 import { Play, Share2 } from "lucide-react";
-import { lazy, type ReactNode, Suspense, useEffect, useId, useState } from "react";
+import { type ReactNode, useEffect, useId, useState } from "react";
 import {
   ApplianceFactsView,
   type ApplianceOrigin,
@@ -10,6 +10,7 @@ import { MarkdownText } from "../appliance/markdown-text.tsx";
 import { MetadataList } from "../appliance/metadata-list.tsx";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
+import { late } from "../components/late.tsx";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
 import {
@@ -23,7 +24,7 @@ import { applianceName } from "./gallery-order.ts";
 import { PageFrame } from "./page-frame.tsx";
 import { usePageTitle } from "./use-page-title.ts";
 
-const ShareImage = lazy(async () => ({ default: (await import("../share/share-image.tsx")).ShareImage }));
+const ShareImage = late(async () => (await import("../share/share-image.tsx")).ShareImage);
 
 /**
  * All that an appliance says of itself, before anything of it runs.
@@ -97,9 +98,7 @@ function Present({ url, facts }: { url: string; facts: PresentAppliance }) {
       {sharing && (
         <div id={shareId}>
           <Part title="Share">
-            <Suspense fallback={null}>
-              <ShareImage image={{ url, drives: {}, snapshot: undefined }} name={name} />
-            </Suspense>
+            <ShareImage image={{ url, drives: {}, snapshot: undefined }} name={name} />
           </Part>
         </div>
       )}

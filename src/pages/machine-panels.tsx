@@ -9,7 +9,9 @@ import {
   SlidersHorizontal,
   TextCursorInput,
 } from "lucide-react";
-import { type ComponentType, type LazyExoticComponent, lazy } from "react";
+import type { ComponentType } from "react";
+import { type LatePart, late } from "../components/late.tsx";
+import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 
 export interface MachinePanelProps {
@@ -34,67 +36,78 @@ export interface MachinePanel {
   readonly icon: LucideIcon;
   readonly place: ToolPlace;
   /** Fetched when it is first opened. */
-  readonly Panel: LazyExoticComponent<ComponentType<MachinePanelProps>>;
+  readonly Panel: LatePart<MachinePanelProps>;
 }
+
+type PanelOf = Omit<MachinePanel, "Panel"> & { load: () => Promise<ComponentType<MachinePanelProps>> };
+
+const panel = ({ load, ...rest }: PanelOf): MachinePanel => ({
+  ...rest,
+  Panel: late(load, {
+    frame: (notice, { onClose }) => (
+      <SidePanel id={rest.id} title={rest.label} closeLabel={`Close ${rest.label}`} onClose={onClose}>
+        {notice}
+      </SidePanel>
+    ),
+  }),
+});
 
 /** All of them, in the order of the bar and the menu. */
 export const MACHINE_PANELS: readonly MachinePanel[] = [
-  {
+  panel({
     id: "snapshots",
     label: "Snapshots",
     icon: History,
     place: "always",
-    Panel: lazy(async () => ({ default: (await import("./snapshot-panel.tsx")).SnapshotPanel })),
-  },
-  {
+    load: async () => (await import("./snapshot-panel.tsx")).SnapshotPanel,
+  }),
+  panel({
     id: "drives",
     label: "Drives",
     icon: Disc,
     place: "wide",
-    Panel: lazy(async () => ({ default: (await import("../machine-tools/drives-panel.tsx")).DrivesPanel })),
-  },
-  {
+    load: async () => (await import("../machine-tools/drives-panel.tsx")).DrivesPanel,
+  }),
+  panel({
     id: "files",
     label: "Files",
     icon: FolderInput,
     place: "wide",
-    Panel: lazy(async () => ({ default: (await import("../machine-tools/files-panel.tsx")).FilesPanel })),
-  },
-  {
+    load: async () => (await import("../machine-tools/files-panel.tsx")).FilesPanel,
+  }),
+  panel({
     id: "export",
     label: "Export",
     icon: Download,
     place: "menu",
-    Panel: lazy(async () => ({ default: (await import("./export-panel.tsx")).ExportPanel })),
-  },
-  {
+    load: async () => (await import("./export-panel.tsx")).ExportPanel,
+  }),
+  panel({
     id: "share",
     label: "Share",
     icon: Share2,
     place: "menu",
-    Panel: lazy(async () => ({ default: (await import("../share/share-panel.tsx")).SharePanel })),
-  },
-  {
+    load: async () => (await import("../share/share-panel.tsx")).SharePanel,
+  }),
+  panel({
     id: "settings",
     label: "Settings",
     icon: SlidersHorizontal,
     place: "menu",
-    Panel: lazy(async () => ({ default: (await import("../settings/settings-panel.tsx")).SettingsPanel })),
-  },
-  {
+    load: async () => (await import("../settings/settings-panel.tsx")).SettingsPanel,
+  }),
+  panel({
     id: "about",
     label: "About",
     icon: Info,
     place: "menu",
-    Panel: lazy(async () => ({ default: (await import("./about-panel.tsx")).AboutPanel })),
-  },
-  {
+    load: async () => (await import("./about-panel.tsx")).AboutPanel,
+  }),
+  panel({
     id: "type-text",
     label: "Type text",
     icon: TextCursorInput,
     place: "menu",
-    Panel: lazy(async () => ({
-      default: (await import("../machine-tools/type-text-panel.tsx")).TypeTextPanel,
-    })),
-  },
+    load: async () => (await import("../machine-tools/type-text-panel.tsx")).TypeTextPanel,
+  }),
 ];

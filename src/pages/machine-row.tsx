@@ -1,9 +1,10 @@
 import { ArrowRight, Download, Ellipsis, Pencil, Play, RotateCcw, Trash2 } from "lucide-react";
-import { lazy, Suspense, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { ApplianceIcon } from "../appliance/appliance-icon.tsx";
 import { readIcon } from "../appliance/icon-data.ts";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
+import { late } from "../components/late.tsx";
 import { Notice } from "../components/notice.tsx";
 import { goTo } from "../components/page-location.ts";
 import { TimeAgo } from "../components/time-ago.tsx";
@@ -15,7 +16,7 @@ import styles from "./machine-row.module.css";
 import { NameField } from "./name-field.tsx";
 import { useFocusKept } from "./use-focus-kept.ts";
 
-const ExportForm = lazy(async () => ({ default: (await import("./export-form.tsx")).ExportForm }));
+const ExportForm = late(async () => (await import("./export-form.tsx")).ExportForm);
 
 type Mode =
   | { kind: "rest" }
@@ -130,15 +131,13 @@ export function MachineRow({ record, storedBytes, needsFile, onGone }: MachineRo
         </div>
       )}
       {mode.kind === "export" && (
-        <Suspense fallback={null}>
-          <ExportForm
-            machine={record}
-            baseName={base.name}
-            isOn={state === "running"}
-            isDisabled={state === "starting"}
-            onCancel={() => setMode({ kind: "rest" })}
-          />
-        </Suspense>
+        <ExportForm
+          machine={record}
+          baseName={base.name}
+          isOn={state === "running"}
+          isDisabled={state === "starting"}
+          onCancel={() => setMode({ kind: "rest" })}
+        />
       )}
       {mode.kind === "confirm" && (
         <Notice

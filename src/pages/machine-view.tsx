@@ -1,4 +1,5 @@
-import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
+import { late } from "../components/late.tsx";
 import { Notice } from "../components/notice.tsx";
 import { FilesQuestion } from "../machine-tools/files-question.tsx";
 import { ScreenTools } from "../machine-tools/screen-tools.tsx";
@@ -22,12 +23,13 @@ import { useSession } from "./use-session.ts";
 import { ViewSwitch } from "./view-switch.tsx";
 
 // The terminal is as large as the rest of the page, and wanted with a machine only.
-const SerialTerminal = lazy(() => import("./serial-terminal.tsx"));
-const Greeting = lazy(async () => ({ default: (await import("./greeting.tsx")).Greeting }));
-
-const OnScreenKeyboard = lazy(async () => ({
-  default: (await import("../machine-tools/on-screen-keyboard.tsx")).OnScreenKeyboard,
-}));
+const SerialTerminal = late(async () => (await import("./serial-terminal.tsx")).SerialTerminal, {
+  waiting: <p className={styles.loading}>Loading the terminal.</p>,
+});
+const Greeting = late(async () => (await import("./greeting.tsx")).Greeting);
+const OnScreenKeyboard = late(
+  async () => (await import("../machine-tools/on-screen-keyboard.tsx")).OnScreenKeyboard,
+);
 
 const GREETING = "greeting";
 
@@ -153,34 +155,20 @@ export function MachineView({ session }: { session: MachineSession }) {
                 size={size}
                 onKeys={(on) => keysGoTo(on ? "screen" : undefined)}
               />
-              {keyboardShown && (
-                <Suspense fallback={null}>
-                  <OnScreenKeyboard keyboard={session.keyboard} />
-                </Suspense>
-              )}
+              {keyboardShown && <OnScreenKeyboard keyboard={session.keyboard} />}
             </section>
             <section className={styles.terminal} aria-label="Serial terminal" ref={terminal}>
-              <Suspense fallback={<p className={styles.loading}>Loading the terminal.</p>}>
-                <SerialTerminal
-                  session={session}
-                  focusAtOnce={display === "terminal"}
-                  onKeys={(on) => keysGoTo(on ? "terminal" : undefined)}
-                  run={run}
-                />
-              </Suspense>
+              <SerialTerminal
+                session={session}
+                focusAtOnce={display === "terminal"}
+                onKeys={(on) => keysGoTo(on ? "terminal" : undefined)}
+                run={run}
+              />
             </section>
           </div>
         </main>
-        {Panel && (
-          <Suspense fallback={null}>
-            <Panel session={session} state={state} onClose={() => show(undefined)} run={run} />
-          </Suspense>
-        )}
-        {panel === GREETING && (
-          <Suspense fallback={null}>
-            <Greeting session={session} onClose={() => show(undefined)} />
-          </Suspense>
-        )}
+        {Panel && <Panel session={session} state={state} onClose={() => show(undefined)} run={run} />}
+        {panel === GREETING && <Greeting session={session} onClose={() => show(undefined)} />}
         {(state === "running" || state === "paused") && (
           <FilesQuestion session={session} onRun={runFiles} run={run} />
         )}

@@ -19,7 +19,7 @@ export interface SerialTerminalProps {
 const FONT_SIZE = 13;
 
 /** The guest's first serial port. What it wrote before this was shown is written into it first. */
-function SerialTerminal({ session, focusAtOnce = false, onKeys, run }: SerialTerminalProps) {
+export function SerialTerminal({ session, focusAtOnce = false, onKeys, run }: SerialTerminalProps) {
   const box = useRef<HTMLDivElement>(null);
   const keysListener = useRef(onKeys);
   keysListener.current = onKeys;
@@ -104,6 +104,3 @@ function SerialTerminal({ session, focusAtOnce = false, onKeys, run }: SerialTer
     </>
   );
 }
-
-// biome-ignore lint/style/noDefaultExport: what React.lazy loads
-export default SerialTerminal;
