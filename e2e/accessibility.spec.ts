@@ -93,7 +93,7 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.evaluate(() => window.byre.machine?.save("autosave"));
       await page.goto("about:blank");
       await page.goto(address);
-      await expect(page.getByRole("button", { name: "Go on from the autosave" })).toBeVisible();
+      await expect(page.getByRole("button", { name: "Go on from there" })).toBeVisible();
       expect(await violations(page)).toEqual([]);
     });
   });

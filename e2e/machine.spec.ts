@@ -121,6 +121,15 @@ test("a link opened again leads to the machine it made", async ({ page, images }
     if (time === 0) await page.getByRole("button", { name: "Start" }).click();
     await waitForSerial(page, BANNER);
   }
+  // Also when it was opened by its own address.
+  await page.reload();
+  await waitForSerial(page, BANNER);
+  const before = page.url();
+  const session = await page.evaluateHandle(() => window.byre.machine);
+  await page.evaluate((address) => location.assign(address), link);
+  await expect(page).toHaveURL(before);
+  expect(await session.evaluate((was) => was === window.byre.machine)).toBe(true);
+  await waitForState(page, "running");
   expect(await machines(page)).toHaveLength(1);
 });
 

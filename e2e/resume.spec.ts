@@ -147,7 +147,7 @@ test("a save that is called off in a suspend lets the machine run on", async ({ 
 });
 
 for (const [answer, byte] of [
-  ["Go on from the autosave", 0x11],
+  ["Go on from there", 0x11],
   ["Boot its disk", 0x22],
 ] as const) {
   test(`after a tab was closed the person is asked: "${answer}"`, async ({ page, context, images }) => {

@@ -226,7 +226,7 @@ function startFromOf(
 }
 
 /** A page of another site is not handed what the person keeps either. */
-function isThrownAway(request: OpenRequest): boolean {
+export function isThrownAway(request: OpenRequest): boolean {
   return request.kind === "image" && (request.image.ephemeral || request.image.embed !== undefined);
 }
 

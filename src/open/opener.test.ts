@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { ByreError } from "../../disk/index.ts";
 import { waitFor } from "../testing/wait-for.ts";
 import { parseMachineLink } from "./machine-link.ts";
@@ -14,7 +14,12 @@ let starting = Promise.resolve();
 /** What a machine waits for when it is closed. */
 let storing = Promise.resolve();
 
+/** The machine that was made of the image that is asked for. */
+let made: string | undefined;
+
 vi.mock("./open-machine.ts", () => ({
+  isThrownAway: () => false,
+  machineFrom: async () => made && { id: made },
   openMachine: vi.fn(async (request: OpenRequest, { askStart, signal }: OpenMachineOptions) => {
     if (request.kind === "image") {
       await askStart({} as StartQuestion);
@@ -74,6 +79,26 @@ it("opens the later of two drops, and the machine that is on stays until the per
   if (again.phase === "asking") again.goOn();
   expect(await third).toBe("of files");
   expect(closed).toEqual(["running"]);
+});
+
+it("leads to the machine that is on when a link means it, however that was opened", async () => {
+  const { opener } = await import("./opener.ts");
+  await opener.close();
+  const session = await opener.open({ kind: "machine", id: "of a link" });
+  onTestFinished(() => {
+    made = undefined;
+  });
+  made = "of a link";
+  const link = parseMachineLink("/run?image=http://localhost/a.qcow2", "http://localhost/");
+  if (link?.kind !== "image") throw new Error("No image link.");
+  const request = { kind: "image", image: link.image } as const;
+  expect(await opener.open(request)).toBe(session);
+  expect(opener.state()).toMatchObject({ phase: "open", session });
+  // A new one is another machine.
+  const opening = opener.open({ ...request, fresh: true }).catch(({ code }) => code);
+  await waitFor(() => expect(opener.state().phase).toBe("asking"));
+  opener.dismiss();
+  expect(await opening).toBe("CANCELLED");
 });
 
 it("waits for nobody's answer where a script is unattended and the page asks about the same already", async () => {

@@ -158,11 +158,17 @@ function createOpener(): Opener {
         become({ phase: "open", ...here });
         return here.session;
       }
+      // The machine that is on does not make way for files that none can be made of.
+      if (here && request.kind === "files")
+        await (await import("./import-files.ts")).checkFiles(request.files);
+      const same = here && (await leadsTo(here.session, request));
       if (here) {
-        // The machine that is on does not make way for files that none can be made of.
-        if (request.kind === "files") await (await import("./import-files.ts")).checkFiles(request.files);
         // Called off meanwhile, it asks nothing and switches nothing off.
         if (signal.aborted) throw staysOn(here.session);
+        if (same) {
+          become({ phase: "open", ...here });
+          return here.session;
+        }
         const accepted = here.session.state === "stopped" || options.unattended;
         if (!accepted) await ask(request, here.session, abort);
         if (signal.aborted) throw staysOn(here.session);
@@ -336,6 +342,15 @@ function meansSame(
   if (request.kind === "machine") return session.id === request.id;
   if (request.kind === "image" && request.fresh) return false;
   return keyOf(openedBy) === keyOf(request);
+}
+
+/** Whether `request` is a link to what the machine that is on was made of, however that was opened. */
+async function leadsTo(session: MachineSession, request: OpenRequest): Promise<boolean> {
+  if (request.kind !== "image" || request.fresh || request.diskOnly || session.suspended) return false;
+  const { isThrownAway, machineFrom } = await import("./open-machine.ts");
+  if (isThrownAway(request)) return false;
+  const known = await machineFrom(request.image);
+  return known !== undefined && known.id === session.id;
 }
 
 let counted = 0;

@@ -19,13 +19,13 @@ export function ResumeQuestion({ name, savedAtMs, onGoOn, onCancel }: ResumeQues
   return (
     <PageFrame title={`${name} was on when its tab closed`}>
       <p>
-        It was last saved by itself <TimeAgo time={savedAtMs} />. From there it goes on with every program
-        that ran; what it has written to its disk since is gone then.
+        It was last saved <TimeAgo time={savedAtMs} />. From there it goes on with every program that ran;
+        what it has written to its disk since is gone then.
       </p>
       <p>Or it boots the disk as it is now, as after a power cut: the programs that ran are gone.</p>
       <Buttons>
         <Button look="primary" onPress={() => onGoOn(true)}>
-          Go on from the autosave
+          Go on from there
         </Button>
         <Button onPress={() => onGoOn(false)}>Boot its disk</Button>
         <Button
