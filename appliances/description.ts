@@ -15,7 +15,7 @@ Click the terminal or the screen, type a command and press Enter:
 What you write stays in this browser. **Snapshots** keeps the whole machine as it is now, to come back to.
 
 \`cat notes.txt >/dev/ttyS1\` hands a file out of the machine: you find it under **Files**. Drop files on this page to
-hand them in, as a CD: \`mount /dev/sr0 /mnt\`.`;
+hand them in on a CD: \`mount /dev/sr0 /mnt\`.`;
 
 /** What the demo appliance says of itself, and what a machine made of it is to be. */
 export const DESCRIPTION: ReadonlyMap<string, string> = new Map([

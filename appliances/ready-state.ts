@@ -14,8 +14,7 @@ const COMMAND_TIMEOUT_MS = 60_000;
 
 /**
  * What is typed before the state is saved. Each line ends its shell, and init starts a new one: what a person
- * finds has no history. The first new shell reads its files and so dirties their times of access; the second
- * reads them again and changes nothing, so that a machine started from the state writes nothing by itself.
+ * finds has no history, and a machine started from the state writes nothing by itself.
  */
 const PREPARATION = [
   "rm -f ~/.ash_history; exit",

@@ -134,6 +134,24 @@ describe.skipIf(!existsSync(IMAGE) && process.env.CI !== "true")(
       await e2fsck(join(folder, "root.ext4"), "-f", "-n");
     });
 
+    test("a machine that goes on from the state that it was built with has the time of today", {
+      timeout: TEST_TIMEOUT_MS,
+    }, async () => {
+      const { machine } = await startReady();
+      await expect
+        .poll(async () => Math.abs(Number(await printed(machine, "date +%s")) - Date.now() / 1000), {
+          timeout: 60_000,
+        })
+        .toBeLessThan(10);
+      // A date that somebody sets stays.
+      await run(machine, "date -s @1000000000");
+      await run(machine, "sleep 7");
+      expect(await printed(machine, "date +%Y")).toBe("2001");
+      // It has written nothing by all that.
+      await run(machine, "sync");
+      expect(machine.stats().bytesWritten).toBe(0);
+    });
+
     test("saves while the guest writes and reads load to a clean file system, and QEMU finds the same disks", {
       timeout: TEST_TIMEOUT_MS,
     }, async () => {
