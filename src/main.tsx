@@ -1,8 +1,10 @@
+import type { ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { startTheme } from "./library/theme.ts";
 import { embeddedImage, openAddress } from "./open/open-address.ts";
 import { installPageApi } from "./page-api.ts";
+import { PageFailure } from "./pages/page-failure.tsx";
 import "./styles/base.css";
 
 installPageApi();
@@ -15,9 +17,11 @@ const embedded = embeddedImage(address);
 if (embedded) addEventListener("hashchange", () => location.reload());
 openAddress(address);
 await startTheme();
-const root = document.getElementById("root");
-if (!root) throw new Error("index.html has no element with the id root.");
+const element = document.getElementById("root");
+if (!element) throw new Error("index.html has no element with the id root.");
+const root = createRoot(element);
+const draw = (page: ReactNode) => root.render(<PageFailure>{page}</PageFailure>);
 if (embedded) {
   const { EmbedApp } = await import("./embed/embed-app.tsx");
-  createRoot(root).render(<EmbedApp image={embedded} />);
-} else createRoot(root).render(<App />);
+  draw(<EmbedApp image={embedded} />);
+} else draw(<App />);
