@@ -2,14 +2,15 @@
 export type { CommandModule, Commands } from "./commands.ts";
 export { addImageOptions, helpText, type ImageOptionValues, imageOptionsOf } from "./common-options.ts";
 export { ExitCode, ExitError } from "./exit.ts";
-export { type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
+export { type FileSpec, type ImageSpec, parseImageSpec, requestedFormat } from "./image-spec.ts";
 export { inOneLine } from "./one-line.ts";
-export { backingResolver, openFileSpec } from "./open-file.ts";
+export { backingResolver, backingSpec, hostPath, openFileSpec } from "./open-file.ts";
 export { type OpenImageOptions, openImage } from "./open-image.ts";
 export { openQcow2Image } from "./open-qcow2.ts";
 export { type Out, warningsTo } from "./out.ts";
 export { probeFormat } from "./probe-format.ts";
 export { runProgram } from "./program.ts";
+export { readHeader } from "./read-header.ts";
 export { runByre } from "./run.ts";
 export { humanSize } from "./sizes.ts";
 export { createCommand as createSnapshotCommand } from "./snapshot.ts";

@@ -47,6 +47,13 @@ async function openMember(path: string): Promise<BlockFile> {
   return await openTarMember(await openNodeFile(archive), path.slice(archive.length + 1));
 }
 
+/** The file of this host that bytes are in, whole or as a part of it; undefined for what is on the web. */
+export function hostPath(file: FileSpec): string | undefined {
+  if (file.kind === "slice") return hostPath(file.file);
+  if (file.kind === "tar") return archiveIn(file.path);
+  return file.kind === "path" ? file.path : undefined;
+}
+
 /** The first part of `DIR/FILE.tar/folder/disk.qcow2` that is a file. */
 function archiveIn(path: string): string | undefined {
   for (let at = path.indexOf("/", 1); at >= 0; at = path.indexOf("/", at + 1)) {

@@ -23,6 +23,7 @@ import { type ImageKind, imageKind } from "../image-kind.ts";
 import type { MachineConfiguration, MachineDisks, StartFrom } from "../machine.ts";
 import { belonging, finished } from "../snapshot-disks.ts";
 import { readStateHeader } from "../state-reading.ts";
+import { checkUsedOnce, type FileUse } from "./file-uses.ts";
 
 /** What a machine in the terminal is made of, as the command line names it. */
 export interface MediaOptions {
@@ -56,7 +57,8 @@ export interface Media {
 /**
  * Opens all that a machine is made of.
  *
- * @throws ExitError for what does not go together; ByreError for what cannot be opened.
+ * @throws ExitError for what does not go together; ByreError for what cannot be opened, and IN_USE for a file that is
+ *   written and named twice.
  */
 export async function openMedia(options: MediaOptions): Promise<Media> {
   const opened: BlockDevice[] = [];
@@ -84,8 +86,9 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
   let snapshot = options.snapshot === false ? undefined : options.snapshot;
   let offeredState: string | undefined;
 
-  if (file !== undefined) {
-    const found = await look(file, options.image);
+  const found = file === undefined ? undefined : await look(file, options.image);
+  await checkUsedOnce(usesOf(options, found?.kind));
+  if (file !== undefined && found) {
     if (found.kind === "disk") {
       const asked = applianceConfiguration(found.metadata);
       Object.assign(configuration, asked.configuration);
@@ -126,6 +129,26 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
     throw failed("a machine needs something to boot from: a disk image, --cdrom or --floppy.");
   const startFrom = snapshot === undefined ? undefined : startingFrom(snapshot, disks, throwAway);
   return { disks, configuration, startFrom, offeredState };
+}
+
+/** What the command line names, and which of it is written. */
+function usesOf(options: MediaOptions, kind: ImageKind | undefined): FileUse[] {
+  const { file, hdb, cdrom, floppy, state } = options;
+  const raw = { format: "raw" };
+  const isWritten = !options.throwAway;
+  const first = { disk: "the disk", cdrom: "the CD", floppy: "the floppy" }[kind ?? "disk"];
+  return [
+    {
+      as: first,
+      spec: file,
+      image: kind === "disk" ? options.image : raw,
+      isWritten: isWritten && kind !== "cdrom",
+    },
+    { as: "--hdb", spec: hdb, image: {}, isWritten },
+    { as: "--cdrom", spec: cdrom, image: raw, isWritten: false },
+    { as: "--floppy", spec: floppy, image: raw, isWritten },
+    { as: "--state", spec: state, image: { format: "qcow2" }, isWritten: true },
+  ].filter((use): use is FileUse => use.spec !== undefined);
 }
 
 interface Found {
