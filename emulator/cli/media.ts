@@ -51,6 +51,7 @@ export interface Media {
   readonly startFrom: StartFrom | undefined;
   /** A saved state that the image would be started from, if its disk could go back to it. */
   readonly offeredState: string | undefined;
+  /** Closes all of them, also after one that fails, whose error it throws then. */
   close(): Promise<void>;
 }
 
@@ -67,12 +68,15 @@ export async function openMedia(options: MediaOptions): Promise<Media> {
     return device;
   };
   const close = async () => {
-    for (const device of opened.splice(0).reverse()) await device.close();
+    const failures: unknown[] = [];
+    for (const device of opened.splice(0).reverse())
+      await device.close().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   };
   try {
     return { ...(await openAll(options, keep)), close };
   } catch (error) {
-    await close();
+    await close().catch(() => undefined);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import type { Out } from "../../disk/cli/index.ts";
 import { type HeadlessOptions, startHeadlessMachine } from "../headless-machine.ts";
 import type { Machine } from "../machine.ts";
+import { lastWords, notStored } from "./last-words.ts";
 import { playScript } from "./play-script.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import type { ScriptStep } from "./script.ts";
@@ -78,10 +79,11 @@ async function untilEnded(
       const look = () => {
         if (machine.state === "stopped") end({ exitCode: RunExit.OK, saves: false });
         if (machine.state !== "error") return;
-        const message = machine.error?.message ?? "The machine failed.";
-        if (streams.input.isTTY && machine.error?.code !== "GUEST_CRASH" && !isPlaying)
-          say(`${message} The machine waits: Ctrl-A R tries again, Ctrl-A X leaves.`);
-        else if (!isPlaying) end({ exitCode: RunExit.MACHINE_FAILED, message, saves: false });
+        const { error } = machine;
+        if (isPlaying || !error) return;
+        if (streams.input.isTTY && error.code !== "GUEST_CRASH")
+          say(`${error.message} The machine waits: Ctrl-A R tries again, Ctrl-A X leaves.`);
+        else end({ exitCode: RunExit.MACHINE_FAILED, message: lastWords(error.cause), saves: false });
       };
       undo.push(attachTerminal(machine, streams, { onLeave: leave, onRetry: retry }));
       undo.push(machine.onChange(look));
@@ -121,7 +123,7 @@ async function untilEnded(
 async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions, out: Out): Promise<void> {
   // Asked once more to end while this takes its time: at once then. What is in the image is whole at any moment.
   const stopWaiting = onSignals((exitCode) => process.exit(exitCode));
-  let what = "What was written last is not stored";
+  let isStored = false;
   try {
     if (saveAs !== undefined && ending.saves && machine.state !== "stopped") {
       if (out.isTerminal) out.err(`byre: saving the machine as "${saveAs}"\n`);
@@ -130,7 +132,7 @@ async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions
       } catch (error) {
         // The guest has gone on, and perhaps written.
         await machine.powerOff();
-        what = "The machine is not saved";
+        isStored = true;
         throw error;
       }
       return;
@@ -139,9 +141,9 @@ async function conclude(machine: Machine, ending: Ending, { saveAs }: RunOptions
       out.err(`byre: nothing was saved as "${saveAs}": the machine was not running at its end.\n`);
     await machine.powerOff();
   } catch (error) {
-    if (ending.message === undefined) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ExitError(ending.exitCode, `${ending.message} ${what}: ${reason}`);
+    const what = isStored ? `The machine is not saved: ${lastWords(error)}` : notStored(error);
+    if (ending.message !== undefined) throw new ExitError(ending.exitCode, `${ending.message} ${what}`);
+    throw new ExitError(isStored ? RunExit.FAILED : RunExit.MACHINE_FAILED, what);
   } finally {
     stopWaiting();
   }

@@ -11,6 +11,7 @@ import {
 } from "../../disk/cli/index.ts";
 import type { MachineConfiguration } from "../machine.ts";
 import { checkSnapshotName, SnapshotDisks } from "../snapshot-disks.ts";
+import { thenClose } from "./last-words.ts";
 import { openMedia } from "./media.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 import { runMachine } from "./run-machine.ts";
@@ -107,7 +108,7 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
   const { stdin: input, stdout: output, stderr } = process;
   endWithTerminal();
   const watch = new TerminalWatch([input, output, stderr]);
-  try {
+  await thenClose(async () => {
     // Says when there is nowhere to save to, before the machine has run for hours.
     if (saveAs !== undefined) void new SnapshotDisks(media.disks).main;
     if (media.offeredState !== undefined)
@@ -124,10 +125,7 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
       { saveAs, script, timeLimitSeconds: values.timeLimit },
       { streams: { input, output }, out, watch },
     );
-  } finally {
-    await media.close();
-    watch.stop();
-  }
+  }, media.close).finally(() => watch.stop());
 }
 
 async function readScript(path: string): Promise<string> {

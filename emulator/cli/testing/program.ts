@@ -91,6 +91,10 @@ const wordsOf = (words: readonly string[]) => [PROGRAM, "run", ...SMALL, ...word
 
 export const byre = (...words: string[]) => start(process.execPath, wordsOf(words));
 
+/** `byre run` where no file can grow past a size, as on a full disk. */
+export const byreWithin = (bytes: number, ...words: string[]) =>
+  start("prlimit", [`--fsize=${bytes}`, process.execPath, ...wordsOf(words)]);
+
 /** Another command than `run`, to its end. */
 export const byreCommand = (...words: string[]) => start(process.execPath, [PROGRAM, ...words]).ended;
 
