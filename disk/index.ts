@@ -71,6 +71,7 @@ export {
 } from "./qcow2/saved-state.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshot-table.ts";
 export type { SnapshotUsage } from "./qcow2/snapshot-usage.ts";
+export { checkCanHaveSnapshots } from "./qcow2/snapshots.ts";
 export type { StateReader } from "./qcow2/state-reader.ts";
 export type { FinishStateOptions, StateWriter } from "./qcow2/state-writer.ts";
 export { checkRange } from "./ranges.ts";

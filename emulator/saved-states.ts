@@ -74,8 +74,7 @@ export class SavedStates {
   async prepare({ name, description }: Pick<SaveNotes, "name" | "description">): Promise<void> {
     checkSnapshotName(name);
     checkDescription(description);
-    // Also says when there is nowhere to save to.
-    void this.disks.main;
+    this.disks.checkCanSave();
     await this.disks.dropUnfinished();
   }
 

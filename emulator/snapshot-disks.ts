@@ -1,6 +1,7 @@
 import {
   type BlockDevice,
   ByreError,
+  checkCanHaveSnapshots,
   type Qcow2Device,
   type Qcow2Snapshot,
   toByreError,
@@ -54,6 +55,12 @@ export class SnapshotDisks {
       "UNSUPPORTED_FEATURE",
       "This machine has no qcow2 disk that can be written, so there is nowhere to save it to.",
     );
+  }
+
+  /** Says when the machine cannot be saved, before it is stopped for it. Throws UNSUPPORTED_FEATURE. */
+  checkCanSave(): void {
+    void this.main;
+    for (const { device } of this.disks) checkCanHaveSnapshots(device.image);
   }
 
   get others(): readonly SnapshotDisk[] {

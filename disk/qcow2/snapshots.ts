@@ -53,6 +53,17 @@ export function findSnapshot(image: Qcow2Image, idOrName: string): Qcow2Snapshot
   });
 }
 
+/** @throws ByreError UNSUPPORTED_FEATURE for an image whose clusters cannot be shared with snapshots. */
+export function checkCanHaveSnapshots(image: Qcow2Image): void {
+  if (image.refcountOrder > 0) return;
+  throw new ByreError(
+    "UNSUPPORTED_FEATURE",
+    `${image.file.name} has refcounts of 1 bit, which cannot be shared: it can have no snapshots. Amend it to ` +
+      "wider refcounts first.",
+    { file: image.file.name, refcountBits: 1 },
+  );
+}
+
 /** Keeps the disk as it is now under a name. */
 export async function createSnapshot(
   core: Qcow2Core,
@@ -60,13 +71,7 @@ export async function createSnapshot(
 ): Promise<Qcow2Snapshot> {
   const { image } = core;
   checkName(image, options.name);
-  if (image.refcountOrder === 0)
-    throw new ByreError(
-      "UNSUPPORTED_FEATURE",
-      `${image.file.name} has refcounts of 1 bit, which cannot be shared: it can have no snapshots. Amend it to ` +
-        "wider refcounts first.",
-      { file: image.file.name, refcountBits: 1 },
-    );
+  checkCanHaveSnapshots(image);
   if (image.snapshots.length >= MAX_SNAPSHOTS)
     throw new ByreError(
       "TOO_LARGE",

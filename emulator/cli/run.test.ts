@@ -209,6 +209,19 @@ describe("byre run", () => {
     expect(out).toBe("");
   });
 
+  test.each(["first", "second"])(
+    "a %s disk that can have no snapshots is refused at once for a save",
+    async (which) => {
+      const narrow = path("narrow.qcow2");
+      await byreCommand("convert", "-O", "qcow2", "-o", "refcount_bits=1", path("disk.qcow2"), narrow);
+      const disks = which === "first" ? [narrow] : ["--hdb", narrow, path("disk.qcow2")];
+      const { code, err, out } = await byre("--savevm-on-exit", "x", ...disks).ended;
+      expect(err).toContain("narrow.qcow2 has refcounts of 1 bit");
+      expect(code).toBe(1);
+      expect(out).toBe("");
+    },
+  );
+
   test("byre snapshot --details tells of the machines that are saved", async () => {
     const snapshot = (...words: string[]) => byreCommand("snapshot", ...words, path("disk.qcow2"));
     expect((await snapshot("-c", "disk alone")).code).toBe(0);

@@ -109,8 +109,8 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
   endWithTerminal();
   const watch = new TerminalWatch([input, output, stderr]);
   await thenClose(async () => {
-    // Says when there is nowhere to save to, before the machine has run for hours.
-    if (saveAs !== undefined) void new SnapshotDisks(media.disks).main;
+    // Before the machine has run for hours.
+    if (saveAs !== undefined) new SnapshotDisks(media.disks).checkCanSave();
     if (media.offeredState !== undefined)
       out.err(
         `byre: ${file} has a saved machine to start from, which puts its disk back: --loadvm ${media.offeredState}, ` +
