@@ -16,6 +16,7 @@ import {
   metadataOf,
   openQcow2,
   type Qcow2Device,
+  type Qcow2Snapshot,
 } from "../../disk/index.ts";
 import { openNodeFile } from "../../disk/node.ts";
 import { applianceConfiguration } from "../appliance-configuration.ts";
@@ -97,9 +98,11 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
       const asked = applianceConfiguration(found.metadata);
       Object.assign(configuration, asked.configuration);
       for (const note of asked.notes) options.image.onWarning?.(note);
-      const said = found.metadata.get("machine.snapshot");
-      if (throwAway && options.snapshot === undefined) snapshot = said;
-      else if (options.snapshot === undefined) offeredState = said;
+      if (options.snapshot === undefined) {
+        const said = savedMachine(file, found, options.image);
+        if (throwAway) snapshot = said;
+        else offeredState = said;
+      }
       disks.hda = keep(
         throwAway
           ? await openThrowAway(file, options.image, found.isQcow2 ? snapshot : undefined)
@@ -159,6 +162,8 @@ interface Found {
   readonly kind: ImageKind;
   readonly metadata: ReadonlyMap<string, string>;
   readonly isQcow2: boolean;
+  /** The internal snapshots that are whole. */
+  readonly snapshots: readonly Qcow2Snapshot[];
 }
 
 /** Looks at an image before it is known how it is to be opened. */
@@ -166,14 +171,29 @@ async function look(file: string, options: OpenImageOptions): Promise<Found> {
   const { device, format } = await openImage(file, options);
   try {
     if (format === "qcow2") {
-      const metadata = metadataOf((device as Qcow2Device).header, file);
-      return { kind: "disk", metadata, isQcow2: true };
+      const qcow2 = device as Qcow2Device;
+      const metadata = metadataOf(qcow2.header, file);
+      return { kind: "disk", metadata, isQcow2: true, snapshots: finished({ device: qcow2 }) };
     }
     const kind = options.format === undefined ? await imageKind(device) : "disk";
-    return { kind, metadata: new Map(), isQcow2: false };
+    return { kind, metadata: new Map(), isQcow2: false, snapshots: [] };
   } finally {
     await device.close();
   }
+}
+
+/** The saved machine that an image's metadata says it starts from, if it is still there. */
+function savedMachine(
+  file: string,
+  { metadata, snapshots }: Found,
+  options: OpenImageOptions,
+): string | undefined {
+  const said = metadata.get("machine.snapshot");
+  if (said === undefined || snapshots.some(({ id, name }) => id === said || name === said)) return said;
+  options.onWarning?.(
+    `${file} says that it starts from the saved machine "${said}", which is not in it: its disk is booted.`,
+  );
+  return undefined;
 }
 
 async function openDisk(file: string, options: OpenImageOptions): Promise<BlockDevice> {

@@ -142,6 +142,21 @@ describe("byre run", () => {
     await booted.said(`=${tinyGuestChecksum(new Uint8Array(512).fill(0x77))}`);
   });
 
+  test.each([[["--snapshot"]], [[]]])(
+    "with %j, an image whose saved machine is gone is booted, and that is said",
+    async (words) => {
+      await byreCommand("meta", "set", path("disk.qcow2"), "machine.snapshot=evening");
+      const run = byre(...words, path("disk.qcow2"));
+      await run.said(BANNER);
+      run.send("P");
+      const { code, err } = await run.ended;
+      expect(code).toBe(0);
+      expect(err).toMatch(
+        /^byre: warning: .*disk\.qcow2 .*"evening", which is not in it: its disk is booted\.\n$/,
+      );
+    },
+  );
+
   test("--snapshot starts both disks from the moment of the saved machine", {
     timeout: 120_000,
   }, async () => {
