@@ -43,7 +43,7 @@ export function createCommand(out: Out): Command {
         {
           0: "it is changed",
           1: "it is not, or only some of it: byre info says",
-          130: "it was interrupted",
+          130: "it was interrupted (143 by SIGTERM)",
         },
       ),
     )

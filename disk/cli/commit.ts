@@ -36,7 +36,7 @@ export function createCommand(out: Out): Command {
       helpText(["byre commit overlay.qcow2", "byre commit -b base.qcow2 top.qcow2"], {
         0: "the backing file has it all",
         1: "it has not, or only in part; the image still has all of it",
-        130: "it was interrupted",
+        130: "it was interrupted (143 by SIGTERM)",
       }),
     )
     .action(async (file: string, values: ImageOptionValues & CommitOptions) => {

@@ -64,7 +64,11 @@ export function createCommand(out: Out): Command {
           "byre convert -O qcow2 --with-snapshots -o compression_type=zstd -c old.qcow2 new.qcow2",
           "byre convert -O qcow2 -B base.qcow2 -F qcow2 overlay.qcow2 new-overlay.qcow2",
         ],
-        { 0: "it is copied", 1: "it is not: the message says why", 130: "it was interrupted" },
+        {
+          0: "it is copied",
+          1: "it is not: the message says why",
+          130: "it was interrupted (143 by SIGTERM)",
+        },
       ),
     )
     .action(async (files: string[], values: ConvertValues) => {

@@ -22,4 +22,6 @@ export const ExitCode = {
   FAILED: 1,
   /** Ended by Ctrl-C, as a shell counts it: 128 + SIGINT. */
   INTERRUPTED: 130,
+  /** Ended by SIGTERM. */
+  TERMINATED: 143,
 } as const;

@@ -4,10 +4,13 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 
 /** Runs a program around `interruptible`, interrupts it when it says "ready", and tells how it ended. */
-async function interrupted(body: string): Promise<{ code: number | null; out: string; err: string }> {
+async function interrupted(
+  body: string,
+  signal: NodeJS.Signals = "SIGINT",
+): Promise<{ code: number | null; out: string; err: string }> {
   const module = pathToFileURL(fileURLToPath(new URL("./interrupt.ts", import.meta.url))).href;
   const program = `
-    import { interruptible } from ${JSON.stringify(module)};
+    import { exitWhenInterrupted, interruptible } from ${JSON.stringify(module)};
     const out = { out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text), isTerminal: false };
     const turn = () => new Promise((done) => setImmediate(done));
     try {
@@ -23,7 +26,7 @@ async function interrupted(body: string): Promise<{ code: number | null; out: st
   let err = "";
   child.stdout.on("data", (chunk) => {
     out += String(chunk);
-    if (out.endsWith("ready")) child.kill("SIGINT");
+    if (out.endsWith("ready")) child.kill(signal);
   });
   child.stderr.on("data", (chunk) => {
     err += String(chunk);
@@ -70,4 +73,30 @@ it("ends work that does not look at its signal with the second one", async () =>
     out: "ready",
     err: "\nbyre: interrupted. disk.qcow2 may have leaks.\n",
   });
+});
+
+it.each([
+  [
+    "work that looks at its signal",
+    "async (signal) => { out.out('ready'); for (;;) { await turn(); signal.throwIfAborted(); } }",
+    true,
+  ],
+  ["other work", "async () => { out.out('ready'); for (;;) await turn(); }", false],
+])("ends %s with 143 after SIGTERM", async (_, work, cooperative) => {
+  const options = `{ leaves: () => "It is whole.", cooperative: ${cooperative} }`;
+  const { code, err } = await interrupted(`await interruptible(out, ${options}, ${work});`, "SIGTERM");
+  expect(err).toContain("interrupted. It is whole.");
+  expect(code).toBe(143);
+});
+
+it.each([
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)("%s ends a command in other moments with %i", async (signal, exitCode) => {
+  const { code, err } = await interrupted(
+    `exitWhenInterrupted(out); out.out("ready"); for (;;) await turn();`,
+    signal,
+  );
+  expect(err).toBe("\nbyre: interrupted.\n");
+  expect(code).toBe(exitCode);
 });

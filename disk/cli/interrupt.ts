@@ -1,8 +1,10 @@
 import { ExitCode, ExitError } from "./exit.ts";
 import type { Out } from "./out.ts";
 
-/** Signals that ask a command to end: Ctrl-C, and what a shutdown sends. */
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Signals that ask a command to end, Ctrl-C and what a shutdown sends, and its exit codes then. */
+const SIGNALS = { SIGINT: ExitCode.INTERRUPTED, SIGTERM: ExitCode.TERMINATED } as const;
+type Signal = keyof typeof SIGNALS;
+const SIGNAL_NAMES = Object.keys(SIGNALS) as Signal[];
 
 export interface InterruptOptions {
   /** What is left behind if the command ends now, as a sentence about a file by its name. Asked then. */
@@ -17,16 +19,16 @@ export interface InterruptOptions {
 }
 
 /**
- * For the program's own process: Ctrl-C outside any `interruptible` work ends it with the same exit code, and
+ * For the program's own process: Ctrl-C outside any `interruptible` work ends it with the same exit codes, and
  * has nothing to tell of.
  */
 export function exitWhenInterrupted(out: Out): void {
-  for (const signal of SIGNALS)
+  for (const signal of SIGNAL_NAMES)
     process.on(signal, () => {
       // What else listens has something to do first.
       if (process.listenerCount(signal) > 1) return;
       out.err("\nbyre: interrupted.\n");
-      process.exit(ExitCode.INTERRUPTED);
+      process.exit(SIGNALS[signal]);
     });
 }
 
@@ -34,7 +36,7 @@ export function exitWhenInterrupted(out: Out): void {
  * Runs work that Ctrl-C may end, and then says what it leaves behind.
  *
  * @param work gets a signal; `signal.throwIfAborted()` between steps ends it.
- * @throws ExitError 130 when interrupted; what the work throws.
+ * @throws ExitError 130 when interrupted, 143 after SIGTERM; what the work throws.
  */
 export async function interruptible<Result>(
   out: Out,
@@ -42,24 +44,26 @@ export async function interruptible<Result>(
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   const controller = new AbortController();
-  const endNow = () => {
+  let exitCode: number = ExitCode.INTERRUPTED;
+  const endNow = (signal: Signal) => {
     out.err(`\nbyre: interrupted. ${options.leaves()}\n`);
     options.cleanUp?.();
-    process.exit(ExitCode.INTERRUPTED);
+    process.exit(SIGNALS[signal]);
   };
-  const onSignal = () => {
-    if (!options.cooperative || controller.signal.aborted) endNow();
-    controller.abort(new ExitError(ExitCode.INTERRUPTED));
+  const onSignal = (signal: Signal) => {
+    if (!options.cooperative || controller.signal.aborted) endNow(signal);
+    exitCode = SIGNALS[signal];
+    controller.abort(new ExitError(exitCode));
   };
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  for (const signal of SIGNAL_NAMES) process.on(signal, onSignal);
   try {
     return await work(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted) throw error;
     const leaves = options.leaves();
     options.cleanUp?.();
-    throw new ExitError(ExitCode.INTERRUPTED, `interrupted. ${leaves}`);
+    throw new ExitError(exitCode, `interrupted. ${leaves}`);
   } finally {
-    for (const signal of SIGNALS) process.off(signal, onSignal);
+    for (const signal of SIGNAL_NAMES) process.off(signal, onSignal);
   }
 }

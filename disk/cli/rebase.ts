@@ -44,7 +44,7 @@ export function createCommand(out: Out): Command {
         {
           0: "it is over the new one",
           1: "it is over its old one, and reads as before",
-          130: "it was interrupted",
+          130: "it was interrupted (143 by SIGTERM)",
         },
       ),
     )
