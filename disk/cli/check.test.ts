@@ -46,6 +46,12 @@ describe.skipIf(!hasQemu)("byre check, as qemu-img check", () => {
     await both(["@/packed.qcow2"]);
   });
 
+  it.each([1, 3, 5, 7])("rounds the percentage of %i clusters of 32", async (clusters) => {
+    twins.make("qemu-img", "create", "-f", "qcow2", "@/part.qcow2", "2M");
+    twins.make("qemu-io", "-c", `write 0 ${clusters * CLUSTER}`, "@/part.qcow2");
+    await twins.expectSame(["check", "@/part.qcow2"]);
+  });
+
   it("reports leaks with exit code 3 and errors with 2", async () => {
     withRefcounts("leaks.qcow2", { 25: 1, 26: 1 });
     const leaks = await twins.expectSame(["check", "@/leaks.qcow2"]);

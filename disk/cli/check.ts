@@ -17,6 +17,7 @@ import type { Out } from "./out.ts";
 import { probeFormat } from "./probe-format.ts";
 import { startProgress } from "./progress.ts";
 import { qemuJson } from "./qemu-json.ts";
+import { fixedDecimals } from "./sizes.ts";
 
 /** As qemu-img's, so that scripts that look at them go on working. */
 const CheckExit = { INCOMPLETE: 1, CORRUPTIONS: 2, LEAKS: 3, NOT_SUPPORTED: 63 } as const;
@@ -136,7 +137,7 @@ function checkText(result: CheckResult): string {
       "This means waste of disk space, but no harm to data.\n";
   if (checkErrors > 0) text += `\n${checkErrors} internal errors have occurred during the check.\n`;
   if (totalClusters > 0 && allocatedClusters > 0) {
-    const percent = (part: number, whole: number) => `${((part * 100) / whole).toFixed(2)}%`;
+    const percent = (part: number, whole: number) => `${fixedDecimals((part * 100) / whole, 2)}%`;
     text +=
       `${allocatedClusters}/${totalClusters} = ${percent(allocatedClusters, totalClusters)} allocated, ` +
       `${percent(result.fragmentedClusters, allocatedClusters)} fragmented, ` +

@@ -1,5 +1,5 @@
 import { ExitCode, ExitError } from "./exit.ts";
-import { parseSize } from "./sizes.ts";
+import { fixedDecimals, parseSize } from "./sizes.ts";
 
 /** A command's own failure, said in qemu-io's words on stdout; the commands after it still run. */
 export class IoFailure extends Error {}
@@ -14,16 +14,9 @@ export function ioSize(bytes: number): string {
   let power = 0;
   while (power < UNITS.length - 1 && bytes >= 1024 ** (power + 1)) power++;
   const unit = UNITS[power] ?? "";
-  const text = power === 0 ? bytes.toFixed(6) : threeDecimals(bytes / 1024 ** power);
+  const text = power === 0 ? bytes.toFixed(6) : fixedDecimals(bytes / 1024 ** power, 3);
   const zeros = text.indexOf(".000");
   return (zeros < 0 ? text : text.slice(0, zeros)) + unit;
-}
-
-/** C's `%.3f`: what lies exactly between two is rounded to the even one, which `toFixed` does not do. */
-function threeDecimals(value: number): string {
-  const thousandths = value * 1000;
-  const below = Math.floor(thousandths);
-  return (thousandths - below === 0.5 && below % 2 === 0 ? below / 1000 : value).toFixed(3);
 }
 
 /** @throws IoFailure in qemu-io's words. */

@@ -1,4 +1,5 @@
 import type { Out } from "./out.ts";
+import { fixedDecimals } from "./sizes.ts";
 
 /** Work shorter than this needs no bar, in milliseconds. */
 const QUIET_MS = 2000;
@@ -37,7 +38,7 @@ function requestedProgress(out: Out): Progress {
   let shown = 0;
   const show = (percent: number) => {
     shown = percent;
-    out.out(`    (${percent.toFixed(2)}/100%)\r`);
+    out.out(`    (${fixedDecimals(percent, 2)}/100%)\r`);
   };
   show(0);
   return {

@@ -1,9 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { hasQemu } from "../testing/qemu.ts";
-import { humanSize, parseSize } from "./sizes.ts";
+import { fixedDecimals, humanSize, parseSize } from "./sizes.ts";
 import { qemu } from "./testing/twins.ts";
 
 const EXBIBYTE = 2n ** 60n;
+
+it("rounds to the even one only what lies exactly between two", () => {
+  const values = [3.125, 9.375, 15.625, 0.875, 0.025, 0.015, 1.005, 12.5, 100, 0];
+  const written = ["3.12", "9.38", "15.62", "0.88", "0.03", "0.01", "1.00", "12.50", "100.00", "0.00"];
+  expect(values.map((value) => fixedDecimals(value, 2))).toEqual(written);
+});
 
 describe("sizes", () => {
   it.each<[string, bigint | string]>([

@@ -48,3 +48,11 @@ function threeDigits(value: number): string {
   const [mantissa, exponent = "+0"] = text.split("e");
   return `${Number(mantissa)}e${exponent.replace(/^([+-])(\d)$/, "$10$2")}`;
 }
+
+/** C's `%.2f` and the like: what lies exactly between two is rounded to the even one, which `toFixed` does not do. */
+export function fixedDecimals(value: number, decimals: number): string {
+  // Only binary fractions of just so many digits lie between two.
+  const isBetween = (value * 2 ** (decimals + 1)) % 2 === 1;
+  const below = Math.floor(value * 10 ** decimals);
+  return (isBetween && below % 2 === 0 ? below / 10 ** decimals : value).toFixed(decimals);
+}
