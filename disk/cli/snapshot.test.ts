@@ -79,6 +79,8 @@ describe.skipIf(!hasQemu)("byre snapshot, as qemu-img snapshot", () => {
     ["applying what is not there", ["-a", "nope", "@/disk.qcow2"]],
     ["two things at once", ["-c", "x", "-d", "y", "@/disk.qcow2"]],
     ["a list and something else", ["-l", "-c", "x", "@/disk.qcow2"]],
+    ["one thing twice", ["-c", "x", "-c", "y", "@/disk.qcow2"]],
+    ["a list twice", ["-l", "-l", "@/disk.qcow2"]],
     ["no image", ["-c", "x"]],
     ["a raw image", ["-c", "x", "@/disk.raw"]],
     ["dropping from a raw image", ["-d", "x", "@/disk.raw"]],

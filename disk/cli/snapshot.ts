@@ -19,10 +19,6 @@ export type ShowDetails = (spec: string, options: OpenImageOptions, out: Out) =>
 
 interface SnapshotValues {
   readonly details?: boolean;
-  readonly list?: boolean;
-  readonly apply?: string;
-  readonly create?: string;
-  readonly delete?: string;
 }
 
 /** What is to be done with which snapshot. */
@@ -47,6 +43,11 @@ export function createCommand(out: Out, showDetails?: ShowDetails): Command {
     .option("-d, --delete <snapshot>", "drop the snapshot of this name")
     .option("-q, --quiet", "taken as qemu-img's: there is nothing it would say");
   if (showDetails) command.option("--details", "list what each takes, and what machine is saved in it");
+  // Each time that one stands there: of one that stands twice, the values would have the last alone.
+  const actions: SnapshotAction[] = [];
+  command.on("option:list", () => actions.push({ do: "list" }));
+  for (const what of ["apply", "create", "delete"] as const)
+    command.on(`option:${what}`, (name: string) => actions.push({ do: what, name }));
   return addImageOptions(command)
     .addHelpText(
       "after",
@@ -60,7 +61,7 @@ export function createCommand(out: Out, showDetails?: ShowDetails): Command {
       ),
     )
     .action(async (file: string, values: ImageOptionValues & SnapshotValues) => {
-      const action = actionOf(values);
+      const action = onlyOne(actions);
       if (!values.details || !showDetails) return await snapshot(file, action, imageOptionsOf(values), out);
       if (action.do !== "nothing")
         throw new ExitError(ExitCode.FAILED, "--details stands alone, without '-l', '-a', '-c', '-d'");
@@ -68,13 +69,7 @@ export function createCommand(out: Out, showDetails?: ShowDetails): Command {
     });
 }
 
-function actionOf(values: SnapshotValues): SnapshotAction {
-  const actions: SnapshotAction[] = [];
-  if (values.list) actions.push({ do: "list" });
-  for (const what of ["apply", "create", "delete"] as const) {
-    const name = values[what];
-    if (name !== undefined) actions.push({ do: what, name });
-  }
+function onlyOne(actions: readonly SnapshotAction[]): SnapshotAction {
   if (actions.length > 1) throw new ExitError(ExitCode.FAILED, "Cannot mix '-l', '-a', '-c', '-d'");
   return actions[0] ?? { do: "nothing" };
 }
