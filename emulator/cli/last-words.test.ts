@@ -78,7 +78,7 @@ describe("with a full disk", () => {
         throw new Error(drive);
       };
     }
-    await expect(media.close()).rejects.toThrow("hdb");
+    await expect(media.close({ unused: false })).rejects.toThrow("hdb");
     expect(closed).toEqual(["hdb", "hda"]);
   });
 

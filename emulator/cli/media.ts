@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import {
   backingResolver,
   ExitCode,
@@ -52,8 +53,12 @@ export interface Media {
   readonly startFrom: StartFrom | undefined;
   /** A saved state that the image would be started from, if its disk could go back to it. */
   readonly offeredState: string | undefined;
-  /** Closes all of them, also after one that fails, whose error it throws then. */
-  close(): Promise<void>;
+  /**
+   * Closes all of them, also after one that fails, whose error it throws then.
+   *
+   * @param unused no machine has run with them: what was made for it is removed again.
+   */
+  close(options: { unused: boolean }): Promise<void>;
 }
 
 /**
@@ -64,27 +69,30 @@ export interface Media {
  */
 export async function openMedia(options: MediaOptions): Promise<Media> {
   const opened: BlockDevice[] = [];
+  const made: string[] = [];
   const keep = <Device extends BlockDevice>(device: Device): Device => {
     opened.push(device);
     return device;
   };
-  const close = async () => {
+  const close: Media["close"] = async ({ unused }) => {
     const failures: unknown[] = [];
     for (const device of opened.splice(0).reverse())
       await device.close().catch((error: unknown) => failures.push(error));
+    if (unused) for (const path of made) rmSync(path, { force: true });
     if (failures.length > 0) throw failures[0];
   };
   try {
-    return { ...(await openAll(options, keep)), close };
+    return { ...(await openAll(options, keep, made)), close };
   } catch (error) {
-    await close().catch(() => undefined);
+    await close({ unused: true }).catch(() => undefined);
     throw error;
   }
 }
 
 type Keep = <Device extends BlockDevice>(device: Device) => Device;
 
-async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "close">> {
+/** @param made gets the paths of files that were not there before. */
+async function openAll(options: MediaOptions, keep: Keep, made: string[]): Promise<Omit<Media, "close">> {
   const { file, throwAway } = options;
   const disks: MachineDisks = {};
   const configuration: Partial<MachineConfiguration> = {};
@@ -131,7 +139,7 @@ async function openAll(options: MediaOptions, keep: Keep): Promise<Omit<Media, "
     throw failed(
       "--snapshot keeps nothing of a disk, so there is nothing for --savevm-on-exit to save to. Leave one of them out.",
     );
-  if (options.state !== undefined) disks.state = keep(await openStateDisk(options.state));
+  if (options.state !== undefined) disks.state = keep(await openStateDisk(options.state, made));
   if (!disks.hda && !disks.cdrom && !disks.floppy)
     throw failed("a machine needs something to boot from: a disk image, --cdrom or --floppy.");
   const startFrom = snapshot === undefined ? undefined : startingFrom(snapshot, disks, throwAway);
@@ -269,9 +277,10 @@ async function snapshotOfHdb(spec: string, hda: Qcow2Device, idOrName: string): 
 }
 
 /** The image for saved states; a new one holds nothing else. */
-async function openStateDisk(path: string): Promise<BlockDevice> {
+async function openStateDisk(path: string, made: string[]): Promise<BlockDevice> {
   try {
     const file = await openNodeFile(path, { create: true });
+    made.push(path);
     try {
       await createQcow2(file, { sizeBytes: 0 });
     } finally {

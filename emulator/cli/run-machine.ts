@@ -20,6 +20,8 @@ export interface RunSurroundings {
   readonly out: Out;
   /** Of all these streams. Begins here, and is for whoever closes the disks to stop. */
   readonly watch: TerminalWatch;
+  /** Called when the machine runs. */
+  readonly onStarted?: () => void;
 }
 
 /** Why a run ends. */
@@ -45,8 +47,9 @@ export async function runMachine(
   options: RunOptions,
   surroundings: RunSurroundings,
 ): Promise<void> {
-  const { streams, out, watch } = surroundings;
+  const { streams, out, watch, onStarted } = surroundings;
   const machine = await startHeadlessMachine(machineOptions);
+  onStarted?.();
   watch.begin();
   try {
     if (streams.input.isTTY) out.err("byre: Ctrl-A X leaves, Ctrl-A H helps.\n");

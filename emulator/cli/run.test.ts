@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { tinyGuestChecksum, tinyGuestImage } from "../testing/tiny-guest.ts";
 import {
@@ -222,6 +222,22 @@ describe("byre run", () => {
     expect(code).toBe(1);
     expect(err).toContain(message);
     expect(out).toBe("");
+  });
+
+  test.each([
+    ["a saved machine that is not there", ["--floppy", "floppy.img", "--loadvm", "none"]],
+    ["a save that cannot be", ["-f", "raw", "disk.raw", "--savevm-on-exit", "x"]],
+    ["nothing to boot from", []],
+  ])("%s leaves no --state behind that was made for it, and one that was there", async (_, words) => {
+    writeFileSync(path("floppy.img"), tinyGuestImage(1440 * 1024));
+    const placed = words.map((word) => (word.includes(".") ? path(word) : word));
+    const run = () => byre(...placed, "--state", path("new.qcow2")).ended;
+    expect((await run()).code).toBe(1);
+    expect(existsSync(path("new.qcow2"))).toBe(false);
+    await byreCommand("create", "-q", "-f", "qcow2", path("new.qcow2"), "0");
+    expect((await run()).code).toBe(1);
+    expect(existsSync(path("new.qcow2"))).toBe(true);
+    rmSync(path("new.qcow2"));
   });
 
   test.each(["first", "second"])(

@@ -108,7 +108,11 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
   const { stdin: input, stdout: output, stderr } = process;
   endWithTerminal();
   const watch = new TerminalWatch([input, output, stderr]);
-  await thenClose(async () => {
+  let unused = true;
+  const onStarted = () => {
+    unused = false;
+  };
+  const work = async () => {
     // Before the machine has run for hours.
     if (saveAs !== undefined) new SnapshotDisks(media.disks).checkCanSave();
     if (media.offeredState !== undefined)
@@ -123,9 +127,10 @@ async function run(file: string | undefined, values: ImageOptionValues & RunValu
         ...(media.startFrom && { startFrom: media.startFrom }),
       },
       { saveAs, script, timeLimitSeconds: values.timeLimit },
-      { streams: { input, output }, out, watch },
+      { streams: { input, output }, out, watch, onStarted },
     );
-  }, media.close).finally(() => watch.stop());
+  };
+  await thenClose(work, () => media.close({ unused })).finally(() => watch.stop());
 }
 
 async function readScript(path: string): Promise<string> {
