@@ -11,8 +11,8 @@ const MEANING: Readonly<Record<string, readonly [ByreErrorCode, string]>> = {
   EROFS: ["ACCESS_DENIED", "it is on a read-only file system."],
   ETXTBSY: ["IN_USE", "it is in use by another program."],
   EBUSY: ["IN_USE", "it is in use by another program."],
-  ENOSPC: ["QUOTA_EXCEEDED", "the disk is full. Free some space and flush again; nothing is lost till then."],
-  EDQUOT: ["QUOTA_EXCEEDED", "your disk quota is used up. Free some space and flush again."],
+  ENOSPC: ["QUOTA_EXCEEDED", "the disk is full. Free some space and try again."],
+  EDQUOT: ["QUOTA_EXCEEDED", "your disk quota is used up. Free some space and try again."],
   EFBIG: ["QUOTA_EXCEEDED", "it would be larger than its file system allows."],
 };
 

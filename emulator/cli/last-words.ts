@@ -1,7 +1,7 @@
 import { ByreError } from "../../disk/index.ts";
 import { ExitError, RunExit } from "./run-exit.ts";
 
-/** What the host says of a disk without room. The messages of these advise to flush again. */
+/** What the host says of a disk without room. The messages of these advise to try again. */
 const FULL: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full.",
   EDQUOT: "your disk quota is used up.",
