@@ -5,6 +5,7 @@ import { createMemoryFile, createQcow2 } from "../disk/index.ts";
 import { TINY_GUEST_FREE_SECTOR, tinyGuestChecksum, tinyGuestImage } from "../emulator/testing/tiny-guest.ts";
 import { violations } from "./accessibility-check.ts";
 import { ask, expect, hex, machines, storedFiles, test, waitForSerial } from "./byre-test.ts";
+import { holdFiles, letGo } from "./held-files.ts";
 import { SECTOR_BYTES, sectorOf } from "./images.ts";
 
 const BANNER = "tiny guest ready";
@@ -21,29 +22,6 @@ function rawGuest(): Buffer {
 
 function sectorAt(image: Buffer, sector: number): string {
   return tinyGuestChecksum(image.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES));
-}
-
-/** A slow disk: what is read of a file from `HELD_FROM` on comes once the test says so. */
-async function holdFiles(page: Page): Promise<void> {
-  await page.addInitScript((heldFrom) => {
-    let letGo = () => {};
-    const wait = new Promise<void>((resolve) => {
-      letGo = resolve;
-    });
-    Object.assign(window, { letGo });
-    const { slice } = Blob.prototype;
-    File.prototype.slice = function (start = 0, end, type) {
-      const part = slice.call(this, start, end, type);
-      if (start < heldFrom) return part;
-      const whole = part.arrayBuffer.bind(part);
-      part.arrayBuffer = () => wait.then(whole);
-      return part;
-    };
-  }, HELD_FROM);
-}
-
-function letGo(page: Page): Promise<void> {
-  return page.evaluate(() => (window as unknown as { letGo: () => void }).letGo());
 }
 
 function waitForCopy(page: Page, state: string, bytes = 0): Promise<unknown> {
@@ -74,7 +52,7 @@ function choose(page: Page, path: string): Promise<void> {
 test("a dropped raw image runs at once from the file, and the copy takes over with no restart", async ({
   page,
 }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   const image = rawGuest();
   await page.goto("/");
   await choose(page, onDisk(info, "disk.img", image));
@@ -108,7 +86,7 @@ test("a dropped raw image runs at once from the file, and the copy takes over wi
 test("a page that is closed in the middle asks for the very file again and goes on copying", async ({
   page,
 }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   const image = rawGuest();
   const path = onDisk(info, "disk.img", image);
   await page.goto("/");
@@ -151,7 +129,7 @@ test("a page that is closed in the middle asks for the very file again and goes 
 test("a paused import stays paused; one that is cancelled leaves the machine on the file", async ({
   page,
 }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   const image = rawGuest();
   const path = onDisk(info, "disk.img", image);
   await page.goto("/");
@@ -187,7 +165,7 @@ test("a paused import stays paused; one that is cancelled leaves the machine on 
 });
 
 test("a half-imported machine is deleted with all there is of it", async ({ page }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   await page.goto("/");
   await choose(page, onDisk(info, "disk.img", rawGuest()));
   await waitForSerial(page, BANNER);
@@ -202,7 +180,7 @@ test("a half-imported machine is deleted with all there is of it", async ({ page
 });
 
 test("an overlay and its backing file, half copied, are given again together", async ({ page }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   const base = onDisk(info, "base.img", rawGuest());
   const top = createMemoryFile({ name: "top.qcow2" });
   const backing = { name: "base.img", format: "raw" };
@@ -241,7 +219,7 @@ async function dropFromDisk(page: Page, paths: string[]): Promise<void> {
 test("a file that is really dropped is read again after a reload, and the copying goes on", async ({
   page,
 }, info) => {
-  await holdFiles(page);
+  await holdFiles(page, HELD_FROM);
   const image = rawGuest();
   await page.goto("/");
   await dropFromDisk(page, [onDisk(info, "disk.img", image)]);
@@ -286,7 +264,7 @@ for (const permission of ["granted", "prompt"] as const) {
     page,
   }) => {
     await withPicker(page, permission);
-    await holdFiles(page);
+    await holdFiles(page, HELD_FROM);
     const image = rawGuest();
     await page.goto("/");
     await page.evaluate(async (base64) => {

@@ -82,6 +82,21 @@ export async function headlessGuest(
   };
 }
 
+/** The image with the header of its state changed. */
+export async function withHeader(image: Buffer, change: (header: Uint8Array) => void): Promise<Buffer> {
+  const file = createMemoryFile({ content: new Uint8Array(image) });
+  const device = await openQcow2(file, { writable: true });
+  const header = new Uint8Array(device.header.clusterSizeBytes);
+  const state = await device.openState("ready");
+  await state.read(0, header);
+  change(header);
+  const writer = await device.editState("ready");
+  await writer.writeCluster(0, header);
+  await writer.finish({ name: "ready", vmStateBytes: state.sizeBytes });
+  await device.flush();
+  return bytesOf(file);
+}
+
 export function bytesOf(file: MemoryFile): Buffer<ArrayBuffer> {
   return Buffer.from(file.toBytes());
 }

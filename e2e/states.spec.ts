@@ -25,6 +25,7 @@ import {
   SAVED_SECTOR,
   SAVED_WORDS,
   savedGuestImage,
+  withHeader,
 } from "./saved-images.ts";
 
 const MIB = 1024 * 1024;
@@ -380,18 +381,3 @@ test("what is exported of a machine over a snapshot never meets the base as it i
     expect(await ask(page, READ)).toBe(holds(BYTE_THEN));
   }
 });
-
-/** The image with the header of its state changed. */
-async function withHeader(image: Buffer, change: (header: Uint8Array) => void): Promise<Buffer> {
-  const file = createMemoryFile({ content: new Uint8Array(image) });
-  const device = await openQcow2(file, { writable: true });
-  const header = new Uint8Array(device.header.clusterSizeBytes);
-  const state = await device.openState("ready");
-  await state.read(0, header);
-  change(header);
-  const writer = await device.editState("ready");
-  await writer.writeCluster(0, header);
-  await writer.finish({ name: "ready", vmStateBytes: state.sizeBytes });
-  await device.flush();
-  return bytesOf(file);
-}

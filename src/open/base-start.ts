@@ -85,57 +85,66 @@ export async function lookForStart(base: BlockFile, wish: StartWish): Promise<Ba
     );
   const image = await openQcow2(lent(base), { writable: false, backing: "none" });
   try {
-    const said = metadataIn(image);
-    const asks = applianceConfiguration(said);
-    const { memoryMiB, diskOnly = false } = wish;
-    const booted = {
-      snapshot: undefined,
-      applianceName: said.get("appliance.name"),
-      backingName: base.name,
-      backingFormat: "qcow2" as const,
-      sizeBytes: image.sizeBytes,
-      startsAtOnce: false,
-      configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
-      display: asks.display,
-      network: offered(wish.network ?? asks.network),
-      metadata: new Map([...said].filter(([key]) => !NOT_FOR_OVERLAYS.includes(key))),
-      notes: asks.notes,
-    };
-    const wanted = wish.snapshot ?? said.get("machine.snapshot");
-    if (wanted === undefined) return booted;
-    const found = findSnapshot(image.snapshots, wanted);
-    if (!found) {
-      const name = typeof wanted === "string" ? wanted : wanted.name;
-      if (wish.snapshot !== undefined) throw noSuch(image, name);
-      const note = `${base.name} says to start from its saved state "${quoted(name)}", which it does not have.`;
-      return { ...booted, notes: [...asks.notes, note] };
-    }
-    const { id, name, diskBytes } = found;
-    const atSnapshot = {
-      ...booted,
-      snapshot: { id, name, ...(diskOnly && { diskOnly }) },
-      backingName: (await isDiskOf(image, id)) ? base.name : nameAtSnapshot(base.name, id),
-      sizeBytes: diskBytes,
-    };
-    const state = diskOnly ? undefined : await readStateHeader(image, id);
-    if (!state) return atSnapshot;
-    // Whatever the image asks for besides, the state brings its own.
-    const { configuration, drives } = state;
-    const notes: string[] = [];
-    if (memoryMiB !== undefined && memoryMiB !== configuration.memoryMiB)
-      notes.push(
-        `The saved state "${quoted(name)}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
-      );
-    // A guest looks for its disks when it boots.
-    if (wish.secondDisk && !drives.includes("hdb"))
-      notes.push(
-        `The saved state "${quoted(name)}" knows of no second disk: the machine finds it after a reset.`,
-      );
-    if (notes.length > 0 && wish.snapshot === undefined) return booted;
-    return { ...atSnapshot, startsAtOnce: true, configuration, notes };
+    return await startOn(image, base.name, wish);
   } finally {
     await image.close();
   }
+}
+
+/**
+ * As `lookForStart`, in a base that is open.
+ *
+ * @param diskName what an overlay over the disk of `image` calls it: that may be open as one of its snapshots has it.
+ */
+export async function startOn(image: Qcow2Device, diskName: string, wish: StartWish): Promise<BaseStart> {
+  const said = metadataIn(image);
+  const asks = applianceConfiguration(said);
+  const { memoryMiB, diskOnly = false } = wish;
+  const booted = {
+    snapshot: undefined,
+    applianceName: said.get("appliance.name"),
+    backingName: diskName,
+    backingFormat: "qcow2" as const,
+    sizeBytes: image.sizeBytes,
+    startsAtOnce: false,
+    configuration: { ...asks.configuration, ...(memoryMiB !== undefined && { memoryMiB }) },
+    display: asks.display,
+    network: offered(wish.network ?? asks.network),
+    metadata: new Map([...said].filter(([key]) => !NOT_FOR_OVERLAYS.includes(key))),
+    notes: asks.notes,
+  };
+  const wanted = wish.snapshot ?? said.get("machine.snapshot");
+  if (wanted === undefined) return booted;
+  const found = findSnapshot(image.snapshots, wanted);
+  if (!found) {
+    const name = typeof wanted === "string" ? wanted : wanted.name;
+    if (wish.snapshot !== undefined) throw noSuch(image, name);
+    const note = `${image.name} says to start from its saved state "${quoted(name)}", which it does not have.`;
+    return { ...booted, notes: [...asks.notes, note] };
+  }
+  const { id, name, diskBytes } = found;
+  const atSnapshot = {
+    ...booted,
+    snapshot: { id, name, ...(diskOnly && { diskOnly }) },
+    backingName: (await isDiskOf(image, id)) ? diskName : nameAtSnapshot(image.name, id),
+    sizeBytes: diskBytes,
+  };
+  const state = diskOnly ? undefined : await readStateHeader(image, id);
+  if (!state) return atSnapshot;
+  // Whatever the image asks for besides, the state brings its own.
+  const { configuration, drives } = state;
+  const notes: string[] = [];
+  if (memoryMiB !== undefined && memoryMiB !== configuration.memoryMiB)
+    notes.push(
+      `The saved state "${quoted(name)}" has ${configuration.memoryMiB} MiB of memory, so the link's ${memoryMiB} MiB were left out.`,
+    );
+  // A guest looks for its disks when it boots.
+  if (wish.secondDisk && !drives.includes("hdb"))
+    notes.push(
+      `The saved state "${quoted(name)}" knows of no second disk: the machine finds it after a reset.`,
+    );
+  if (notes.length > 0 && wish.snapshot === undefined) return booted;
+  return { ...atSnapshot, startsAtOnce: true, configuration, notes };
 }
 
 /** The start of a disk that says nothing of itself. */

@@ -7,6 +7,7 @@ import type { BaseSnapshot, MachineRecord, PinnedFile } from "../library/machine
 import type { ApplianceWishes } from "../settings/machine-settings.ts";
 import { SessionSettings } from "../settings/session-settings.ts";
 import { asBlob, type ExportOptions, type ExportTarget, exportOpenDisk, orAbort } from "./export-disk.ts";
+import { machineBase } from "./machine-base.ts";
 import type { MachineDisk } from "./machine-disk.ts";
 import type { MachineImport } from "./machine-import.ts";
 import type { MachineLock } from "./machine-lock.ts";
@@ -176,6 +177,7 @@ export function createSession(parts: SessionParts): MachineSession {
     editSnapshot: (idOrName, change) => states.edit(idOrName, change),
     deleteSnapshot: (idOrName) => states.delete(idOrName),
     startFromSnapshot: (idOrName, options) => states.startNew(idOrName, options),
+    base: machineBase(renamed, states),
     suspend: (options) => states.suspend(options),
     get suspended() {
       return mark?.suspended !== undefined;

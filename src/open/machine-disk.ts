@@ -148,9 +148,7 @@ async function makeDisk<Overlay extends BlockFile>(
     await wish.agree?.(start, base);
     const name = nameMachine(start.applianceName);
     overlay = await createFile(overlayName(name));
-    const sizeBytes = Math.ceil(start.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    const backing = { name: start.backingName, format: start.backingFormat };
-    await createQcow2(overlay, { sizeBytes, backing, extensions: metadataExtensions(start.metadata, name) });
+    await createOverlay(overlay, start, name);
     const device = await openOverlay(overlay, chain, start.snapshot, base);
     return { device, overlay, remote: chain.remote(), start, name };
   } catch (error) {
@@ -158,6 +156,19 @@ async function makeDisk<Overlay extends BlockFile>(
     await overlay?.close();
     throw error;
   }
+}
+
+/** Makes an empty overlay over a base, of what was found there. */
+export async function createOverlay(
+  file: BlockFile,
+  { sizeBytes, backingName, backingFormat, metadata }: BaseStart,
+  machineName: string,
+): Promise<void> {
+  await createQcow2(file, {
+    sizeBytes: Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
+    backing: { name: backingName, format: backingFormat },
+    extensions: metadataExtensions(metadata, machineName),
+  });
 }
 
 /** Room that the header cluster of a new overlay has for certain, beside its backing name. */

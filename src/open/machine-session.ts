@@ -70,6 +70,33 @@ export interface WorkOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What is known of a snapshot of a base. It is not the machine's, so there are no sizes of what deleting it frees. */
+export type BaseSnapshotDescription = Omit<SnapshotDescription, "ownBytes" | "sharedBytes">;
+
+/** The image that a machine is made of. It is only read: what is in it stays there, and other machines may share it. */
+export interface MachineBase {
+  readonly name: string;
+  /** Id of the snapshot that the machine was started from; undefined: from the disk as it is in the image. */
+  readonly startedFrom: string | undefined;
+  /** All of them, oldest first. An export of the machine is without them. */
+  readonly snapshots: readonly SavedState[];
+  /** @throws ByreError SNAPSHOT_NOT_FOUND, what reading meets. */
+  describeSnapshot(idOrName: string): Promise<BaseSnapshotDescription>;
+  /**
+   * Makes another machine over the image, from one of its snapshots, kept beside this one; this one goes on.
+   *
+   * @param options.diskOnly true: it boots the disk as it was then. Default: it goes on from the saved machine, if
+   *   there is one.
+   * @returns the new machine's id.
+   * @throws ByreError SNAPSHOT_NOT_FOUND; STATE_INVALID, UNSUPPORTED_VERSION for a state that cannot be read; CANCELLED,
+   *   QUOTA_EXCEEDED. Nothing is kept then.
+   */
+  startFromSnapshot(
+    idOrName: string,
+    options?: WorkOptions & { readonly diskOnly?: boolean },
+  ): Promise<string>;
+}
+
 /** A machine on the page, with all that belongs to it; `window.byre.machine` is this. */
 export interface MachineSession {
   /** Undefined for a machine that is thrown away. */
@@ -139,6 +166,8 @@ export interface MachineSession {
    * @throws ByreError SNAPSHOT_NOT_FOUND, CANCELLED, QUOTA_EXCEEDED; nothing is kept then.
    */
   startFromSnapshot(idOrName: string, options?: WorkOptions): Promise<string>;
+  /** Undefined where that can have no snapshots: a raw disk, a CD or a floppy. */
+  readonly base: MachineBase | undefined;
 
   /**
    * Saves the machine and switches it off; whoever opens it next goes on from there.

@@ -5,7 +5,7 @@ import { blockStore, storedFiles } from "../library/block-store.ts";
 import { library } from "../library/library.ts";
 import { newId, type PinnedFile } from "../library/machine-record.ts";
 import type { SessionParts } from "./create-session.ts";
-import { machineFromSnapshot } from "./new-from-snapshot.ts";
+import { machineFromBase, machineFromSnapshot } from "./new-from-snapshot.ts";
 import { createProgress } from "./progress.ts";
 import { makeDrives, type OpenDrives, openDrives } from "./record-drives.ts";
 
@@ -104,5 +104,73 @@ it("keeps nothing of a machine whose record cannot be kept", async () => {
   const hooks = { onProgress: () => {}, signal: remote().signal };
   await expect(machineFromSnapshot(parts, id, hooks)).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
   expect(put).toHaveBeenCalledOnce();
+  expect(await fileIds()).toEqual(before);
+});
+
+/** A base with a snapshot of its disk, `then`, and another disk now; open as `at` has it, if that is given. */
+async function baseWith(at?: string) {
+  const file = createMemoryFile({ name: "base.img" });
+  await createQcow2(file, { sizeBytes: 1024 * 1024 });
+  const device = await openQcow2(file, { writable: true });
+  await device.write(0, new Uint8Array(512).fill(1));
+  await device.createSnapshot({ name: "then" });
+  await device.write(0, new Uint8Array(512).fill(2));
+  await device.createSnapshot({ name: "later" });
+  return at === undefined ? device : device.openSnapshot(at);
+}
+
+async function overlayOf(machineId: string) {
+  const record = await library.get(machineId);
+  if (!record) throw new Error("it was not kept");
+  const name = "overlay";
+  const file = await openIndexedDbFile({ database: await blockStore(), fileId: record.overlayFileId, name });
+  const overlay = await openQcow2(file, { writable: false, backing: "none" });
+  await overlay.close();
+  return { record, backingName: overlay.header.backingName };
+}
+
+it("makes a machine of a snapshot of the base, whose other disks are as they came", async () => {
+  const { parts } = await machineWithBoth();
+  const hooks = { onProgress: () => {}, signal: remote().signal };
+  const id = await machineFromBase(parts, await baseWith(), "1", hooks);
+  const { record, backingName } = await overlayOf(id);
+  expect(record).toMatchObject({
+    name: "m then",
+    base: BASE,
+    baseSnapshot: { id: "1", name: "then" },
+  });
+  expect(backingName).toBe("base@1.img");
+  const drives = await openDrives(record.drives, remote());
+  const bytes = new Uint8Array(512);
+  await drives.disks.hdb?.read(0, bytes);
+  // As its own base has it, and not as the open machine has written it.
+  expect([...new Set(bytes)]).toEqual([9]);
+  expect(drives.disks.hdb?.snapshots).toEqual([]);
+  // The floppy is a copy: each machine writes to its own.
+  expect(drives.record?.floppy?.source).not.toEqual(parts.drives.record?.floppy?.source);
+  await drives.disks.floppy?.read(0, bytes);
+  expect([...new Set(bytes)]).toEqual([4]);
+  await drives.close();
+});
+
+it("names the base as the open machine's overlay does where that is over the same snapshot", async () => {
+  const { parts } = await machineWithBoth();
+  Object.assign(parts.disk.device.header, { backingName: "base@1.img" });
+  const hooks = { onProgress: () => {}, signal: remote().signal };
+  const base = await baseWith("then");
+  const nameAt = async (snapshot: string) =>
+    (await overlayOf(await machineFromBase(parts, base, snapshot, hooks))).backingName;
+  expect(await nameAt("1")).toBe("base@1.img");
+  expect(await nameAt("2")).toBe("base@2.img");
+});
+
+it("keeps nothing of a machine over a snapshot of the base that is called off", async () => {
+  const { parts, machine } = await machineWithBoth();
+  const before = await fileIds();
+  const abort = new AbortController();
+  machine.flush = async () => abort.abort();
+  const hooks = { onProgress: () => {}, signal: abort.signal };
+  const made = machineFromBase(parts, await baseWith(), "1", hooks);
+  await expect(made).rejects.toMatchObject({ code: "CANCELLED" });
   expect(await fileIds()).toEqual(before);
 });

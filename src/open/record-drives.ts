@@ -151,12 +151,12 @@ export interface CopiedDrives {
  * Copies what the second disk had in a saved state, for a machine that goes on from there, and the floppy that the machine
  * writes to as it is now: saved states have none.
  *
- * @param of the snapshot of the first disk that has the state.
+ * @param of the snapshot of the first disk that has the state. Undefined: the second disk is as its own base has it.
  * @throws ByreError as `copySnapshot`; nothing is left behind then. Call it inside `whileMakingFiles`.
  */
 export async function copyDrives(
   { disks, record, hdbBase }: OpenDrives,
-  of: Qcow2Snapshot,
+  of: Qcow2Snapshot | undefined,
   options: CopyOptions,
 ): Promise<CopiedDrives> {
   const floppy = record?.floppy;
@@ -184,12 +184,12 @@ export async function copyDrives(
 
 async function copySecondDisk(
   from: Qcow2Device,
-  of: Qcow2Snapshot,
+  of: Qcow2Snapshot | undefined,
   fileId: string,
   options: CopyOptions,
 ): Promise<void> {
-  const mine = from.snapshots.findLast((each) => each.name === of.name && sameMoment(each, of));
-  if (!mine)
+  const mine = of && from.snapshots.findLast((each) => each.name === of.name && sameMoment(each, of));
+  if (of && !mine)
     throw new ByreError(
       "SNAPSHOT_NOT_FOUND",
       `The machine's second disk has no snapshot that belongs to "${of.name}", so no machine can be made of it.`,
@@ -202,7 +202,8 @@ async function copySecondDisk(
     create: true,
   });
   try {
-    await createQcow2(file, overlayLike(from, mine.diskBytes));
+    await createQcow2(file, overlayLike(from, mine?.diskBytes ?? from.sizeBytes));
+    if (!mine) return;
     const to = await openQcow2(file, { writable: true, backing: "none" });
     await copySnapshot(from, mine.id, to, options).finally(() => to.close());
   } finally {

@@ -129,10 +129,7 @@ export class SessionStates {
   }
 
   startNew(idOrName: string, options: WorkOptions = {}): Promise<string> {
-    return this.work.inTurn(
-      (hooks) => machineFromSnapshot(this.parts, this.find(idOrName).id, hooks),
-      options,
-    );
+    return this.quietly((hooks) => machineFromSnapshot(this.parts, this.find(idOrName).id, hooks), options);
   }
 
   /** Shows that the disk is being exported; nothing else is done with its states meanwhile. */
@@ -141,8 +138,8 @@ export class SessionStates {
   }
 
   /** Does something while no state is being written, without showing it. */
-  quietly<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.work.inTurn(work);
+  quietly<Result>(work: (hooks: WorkHooks) => Promise<Result>, options?: WorkOptions): Promise<Result> {
+    return this.work.inTurn(work, options);
   }
 
   /** Waits until all that was asked for is over; calls nothing off. */
@@ -205,7 +202,7 @@ export class SessionStates {
   }
 }
 
-function savedState(snapshot: Qcow2Snapshot): SavedState {
+export function savedState(snapshot: Qcow2Snapshot): SavedState {
   const { id, name, vmStateBytes } = snapshot;
   return { id, name, savedAt: savedAtMs(snapshot), stateBytes: vmStateBytes };
 }

@@ -3,10 +3,10 @@ import { useEffect, useRef, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { formatBytes } from "../components/format.ts";
 import { Notice } from "../components/notice.tsx";
-import { goTo } from "../components/page-location.ts";
 import { ProgressBar } from "../components/progress-bar.tsx";
 import { TimeAgo } from "../components/time-ago.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
+import { MachineMade } from "./machine-made.tsx";
 import { RestoreQuestion } from "./restore-question.tsx";
 import { SnapshotEditForm } from "./snapshot-edit-form.tsx";
 import styles from "./snapshot-item.module.css";
@@ -212,21 +212,7 @@ export function SnapshotItem(props: SnapshotItemProps) {
           <ProgressBar label={`Making a machine from ${name}`} fraction={mode.fraction} />
         </Notice>
       )}
-      {mode.kind === "made" && (
-        <Notice
-          tone="neutral"
-          actions={
-            <>
-              <Button onPress={() => goTo(`/machine/${mode.machineId}`)}>Go to it</Button>
-              <Button look="quiet" onPress={rest}>
-                Stay here
-              </Button>
-            </>
-          }
-        >
-          <p>A new machine stands at this moment. It is in the list of all machines.</p>
-        </Notice>
-      )}
+      {mode.kind === "made" && <MachineMade machineId={mode.machineId} onStay={rest} />}
       {mode.kind === "failed" && (
         <Notice tone="danger" code={mode.code} actions={<Button onPress={rest}>Understood</Button>}>
           <p>{mode.message}</p>

@@ -2,6 +2,7 @@ import { useEffect, useRef } from "react";
 import { SidePanel } from "../components/side-panel.tsx";
 import type { MachineSession } from "../open/machine-session.ts";
 import { AutosaveChoice } from "./autosave-choice.tsx";
+import { BaseSnapshots } from "./base-snapshots.tsx";
 import { ExportForm, isBusy } from "./export-form.tsx";
 import { SnapshotItem } from "./snapshot-item.tsx";
 import styles from "./snapshot-panel.module.css";
@@ -18,6 +19,7 @@ export interface SnapshotPanelProps {
 /** Moments of a machine's life, kept in its own disk image: what there are, and what can be done with them. */
 export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
   const list = useSnapshots(session);
+  const base = session.base && session.base.snapshots.length > 0 ? session.base : undefined;
   const heading = useRef<HTMLHeadingElement>(null);
   const focusHeading = () => heading.current?.focus();
   useEffect(focusHeading, []);
@@ -32,7 +34,7 @@ export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
       <SnapshotSaveForm session={session} state={state} taken={list?.map(nameOf) ?? []} />
       {list?.length === 0 && (
         <div className={styles.empty}>
-          <p className={styles.emptyTitle}>None yet</p>
+          <p className={styles.emptyTitle}>{base ? "None of its own yet" : "None yet"}</p>
           <p>
             A snapshot is the whole machine as it is at a moment: its disk, its memory, every program that
             runs. Save one before you try something. Restore it, and it never happened.
@@ -60,6 +62,7 @@ export function SnapshotPanel({ session, state, onClose }: SnapshotPanelProps) {
           </p>
         </>
       )}
+      {base && <BaseSnapshots session={session} base={base} />}
       {session.autosaveMinutes !== undefined && <AutosaveChoice session={session} />}
       <section className={styles.section} aria-labelledby="snapshots-export">
         <h3 id="snapshots-export" className={styles.sectionTitle}>
