@@ -72,6 +72,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       expect(await violations(page)).toEqual([]);
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
       await page.setViewportSize({ width: 1440, height: 900 });
+      // None of them goes along in another file.
+      const left = "The snapshots that mine.qcow2 came with will not be in the file.";
+      await expect(page.getByText(left)).toBeVisible();
+      await page.getByLabel("Only what was changed").check();
+      await expect(page.getByText(left)).toBeHidden();
       // An overlay: the base is the same.
       expect(await storedFiles(page)).toBe(before + 1);
 
@@ -89,6 +94,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       const first = (await machines(page)).find(({ name }) => name === "mine");
       await page.evaluate(() => window.byre.machine?.suspend());
       await page.goto("/#/");
+      await page.getByRole("button", { name: "mine: more" }).click();
+      await page.getByRole("button", { name: "Export" }).click();
+      await expect(page.getByText(left)).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole("button", { name: "Not now" }).click();
       await page.getByRole("button", { name: "mine: more" }).click();
       await page.getByRole("button", { name: "Delete" }).click();
       await page.getByRole("button", { name: "Delete", exact: true }).last().click();

@@ -9,6 +9,7 @@ import type { MachineRecord } from "../library/machine-record.ts";
 import type { MachineSession } from "../open/machine-session.ts";
 import styles from "./export-form.module.css";
 import { exportMachine } from "./machine-actions.ts";
+import { useBaseWithSnapshots } from "./use-base-with-snapshots.ts";
 
 export interface ExportFormProps {
   /** What to export: the open machine, or one that this browser keeps. */
@@ -49,6 +50,8 @@ export function ExportForm(props: ExportFormProps) {
     onCancel,
   } = props;
   const id = useId();
+  // What is left out with an overlay alone is in the file that it needs beside it.
+  const withSnapshots = useBaseWithSnapshots(machine);
   const [whole, setWhole] = useState(true);
   const [packed, setPacked] = useState(true);
   const [snapshots, setSnapshots] = useState(true);
@@ -133,6 +136,9 @@ export function ExportForm(props: ExportFormProps) {
           />
         )}
       </Choices>
+      {whole && withSnapshots !== undefined && (
+        <p className={styles.note}>The snapshots that {withSnapshots} came with will not be in the file.</p>
+      )}
       {isOn && <p className={styles.note}>The machine stands still until the file is written.</p>}
       {working && !shownElsewhere && (
         <div className={styles.progress}>
