@@ -39,7 +39,7 @@ export type {
   NetworkState,
 } from "./machine-devices.ts";
 export { networkChoiceText, parseNetworkChoice } from "./network-choice.ts";
-export { sameMoment } from "./snapshot-disks.ts";
+export { finished, sameMoment } from "./snapshot-disks.ts";
 export { startMachine } from "./start-machine.ts";
 export { EMULATOR_VERSION } from "./state-capture.ts";
 export type { StateHeader } from "./state-format.ts";

@@ -86,7 +86,12 @@ async function untilEnded(
         if (isPlaying || !error) return;
         if (streams.input.isTTY && error.code !== "GUEST_CRASH")
           say(`${error.message} The machine waits: Ctrl-A R tries again, Ctrl-A X leaves.`);
-        else end({ exitCode: RunExit.MACHINE_FAILED, message: lastWords(error.cause), saves: false });
+        else
+          end({
+            exitCode: RunExit.MACHINE_FAILED,
+            message: lastWords(error.cause ?? error.message),
+            saves: false,
+          });
       };
       undo.push(attachTerminal(machine, streams, { onLeave: leave, onRetry: retry }));
       undo.push(machine.onChange(look));

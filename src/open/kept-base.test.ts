@@ -47,6 +47,8 @@ it.each([
     baseHasSnapshots(madeOf(await keep(await image(...names))), signal);
   expect(await has("before")).toBe(true);
   expect(await has()).toBe(false);
+  // What a save left that never came to its end.
+  expect(await has("(unfinished save)")).toBe(false);
 });
 
 it("looks into nothing that is no qcow2 image", async () => {

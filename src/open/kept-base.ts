@@ -1,4 +1,5 @@
 import { openHttpFile, openIndexedDbFile, openQcow2 } from "../../disk/index.ts";
+import { finished } from "../../emulator/index.ts";
 import { blockStore } from "../library/block-store.ts";
 import type { MachineRecord } from "../library/machine-record.ts";
 
@@ -32,8 +33,8 @@ export async function baseHasSnapshots(
           chunkBytes: LOOK_BYTES,
         });
   try {
-    const { snapshots } = await openQcow2(file, { writable: false, backing: "none" });
-    return snapshots.length > 0;
+    const device = await openQcow2(file, { writable: false, backing: "none" });
+    return finished({ device }).length > 0;
   } finally {
     await file.close();
   }

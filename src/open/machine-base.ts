@@ -1,5 +1,5 @@
 import { type BlockDevice, ByreError, type Qcow2Device, toByreError } from "../../disk/index.ts";
-import { readStateHeader, stateProblem } from "../../emulator/index.ts";
+import { finished, readStateHeader, stateProblem } from "../../emulator/index.ts";
 import { quoted } from "../appliance/plain-text.ts";
 import { findSnapshot } from "./base-start.ts";
 import type { SessionParts } from "./create-session.ts";
@@ -16,7 +16,7 @@ export function machineBase(parts: SessionParts, states: SessionStates): Machine
   const { disk, baseSnapshot } = parts;
   const image = disk.device.backing;
   if (!isQcow2(image)) return undefined;
-  const snapshots = image.snapshots.map(savedState);
+  const snapshots = finished({ device: image }).map(savedState);
   const find = (idOrName: string) => {
     const found = findSnapshot(snapshots, idOrName);
     if (found) return found;
