@@ -2,9 +2,10 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import type { Locator, Page, TestInfo } from "@playwright/test";
 import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
+import { violations } from "./accessibility-check.ts";
 import { applianceImage } from "./appliance-images.ts";
 import { ask, expect, hex, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
-import { SECTOR_BYTES } from "./images.ts";
+import { guestImage, SECTOR_BYTES } from "./images.ts";
 import { BANNER, fromMenu } from "./panel-steps.ts";
 
 const MIB = 1024 * 1024;
@@ -192,16 +193,7 @@ test("an export of a machine that is off goes on when its page is left, and lets
   page,
   images,
 }) => {
-  // A file that takes nothing until the page was left.
-  await page.addInitScript(() => {
-    const taken = new Promise<void>((resolve) => Object.assign(window, { takeIt: resolve }));
-    const end = (written: boolean) => void Object.assign(window, { written });
-    const showSaveFilePicker = async () => ({
-      createWritable: async () =>
-        new WritableStream({ write: () => taken, close: () => end(true), abort: () => end(false) }),
-    });
-    Object.assign(window, { showSaveFilePicker });
-  });
+  await holdFile(page);
   images.files.set("guest.qcow2", { bytes: await guest() });
   await startGuest(page, images.url("guest.qcow2"));
   await page.evaluate(() => window.byre.machine?.powerOff());
@@ -212,12 +204,48 @@ test("an export of a machine that is off goes on when its page is left, and lets
   await expect(page.getByText("Exporting Little guest")).toBeVisible();
   await page.getByRole("button", { name: "All machines" }).first().click();
   await expect(page.getByText("switched off")).toBeVisible();
-  await page.evaluate(() => (window as unknown as { takeIt: () => void }).takeIt());
-  await page.waitForFunction(() => "written" in window);
-  expect(await page.evaluate(() => (window as unknown as { written: boolean }).written)).toBe(true);
+  expect(await takeFile(page)).toBe(true);
   await expect(page.getByRole("button", { name: "Start Little guest" })).toBeVisible();
   expect(await page.evaluate(() => window.byre.machine)).toBeUndefined();
 });
+
+test("another machine waits for the export of one that is off", async ({ page, images }) => {
+  await holdFile(page);
+  images.files.set("guest.qcow2", { bytes: await guest() });
+  images.files.set("other.qcow2", { bytes: await guestImage() });
+  await startGuest(page, images.url("guest.qcow2"));
+  await page.evaluate(() => window.byre.machine?.powerOff());
+  const panel = await openExport(page);
+  await panel.getByLabel("Make it small").uncheck();
+  await panel.getByRole("button", { name: "Export", exact: true }).click();
+  await expect(page.getByText("Exporting Little guest")).toBeVisible();
+  await page.evaluate((hash) => location.assign(hash), `#/run?image=${images.url("other.qcow2")}&memory=32`);
+  await expect(page.getByRole("heading", { name: "Little guest is not done yet" })).toBeVisible();
+  expect(await violations(page)).toEqual([]);
+  expect(await takeFile(page)).toBe(true);
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.waitForFunction(() => window.byre.machine?.name === "other");
+});
+
+/** Lets exports choose a file that takes nothing until `takeFile`. */
+async function holdFile(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const taken = new Promise<void>((resolve) => Object.assign(window, { takeIt: resolve }));
+    const end = (written: boolean) => void Object.assign(window, { written });
+    const showSaveFilePicker = async () => ({
+      createWritable: async () =>
+        new WritableStream({ write: () => taken, close: () => end(true), abort: () => end(false) }),
+    });
+    Object.assign(window, { showSaveFilePicker });
+  });
+}
+
+/** Has the file take what is exported. Gives whether all of it came. */
+async function takeFile(page: Page): Promise<boolean> {
+  await page.evaluate(() => (window as unknown as { takeIt: () => void }).takeIt());
+  await page.waitForFunction(() => "written" in window);
+  return page.evaluate(() => (window as unknown as { written: boolean }).written);
+}
 
 test("an export ends with FILE_CHANGED when the guest is let run meanwhile", async ({ page, images }) => {
   images.files.set("guest.qcow2", { bytes: await guest() });

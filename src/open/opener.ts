@@ -16,7 +16,10 @@ export type OpenState =
       readonly progress: Progress;
       readonly cancel: () => void;
     }
-  /** Another machine is on in this tab. `goOn` switches it off first; one that was suspended meanwhile is off. */
+  /**
+   * Another machine is on in this tab, or something is done with its disk. `goOn` switches it off first, and calls off
+   * what is done; one that was suspended meanwhile is off.
+   */
   | {
       readonly phase: "asking";
       readonly request: OpenRequest;
@@ -169,7 +172,8 @@ function createOpener(): Opener {
           become({ phase: "open", ...here });
           return here.session;
         }
-        const accepted = here.session.state === "stopped" || options.unattended;
+        const isIdle = here.session.state === "stopped" && !here.session.busy;
+        const accepted = isIdle || options.unattended;
         if (!accepted) await ask(request, here.session, abort);
         if (signal.aborted) throw staysOn(here.session);
         become(opening);

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Button } from "../components/button.tsx";
 import { Buttons } from "../components/buttons.tsx";
 import { Notice } from "../components/notice.tsx";
@@ -19,6 +19,8 @@ export interface OpenQuestionProps {
 export function OpenQuestion({ running, onGoOn, onCancel }: OpenQuestionProps) {
   const [failure, setFailure] = useState<string>();
   const { activity } = useSession(running) ?? running;
+  // Nothing but what is done with its disk can be in the way then.
+  const [wasOff] = useState(running.state === "stopped");
   const suspending = activity?.kind === "suspending";
   // A machine that is thrown away has nowhere to be suspended to, and one stopped by an error no state to save.
   const canSuspend = running.id !== undefined && (running.state === "running" || running.state === "paused");
@@ -32,6 +34,20 @@ export function OpenQuestion({ running, onGoOn, onCancel }: OpenQuestionProps) {
       if (error.code !== "CANCELLED") setFailure(error.message);
     });
   };
+  useEffect(() => {
+    if (wasOff) void running.settled().then(onGoOn);
+  }, [wasOff, running, onGoOn]);
+  if (wasOff)
+    return (
+      <PageFrame title={`${running.name} is not done yet`}>
+        <p>Its disk is being exported or copied. When that is done, this goes on by itself.</p>
+        {activity && <ActivityProgress activity={activity} machineName={running.name} />}
+        <Buttons>
+          <Button onPress={onGoOn}>Call that off and go on</Button>
+          <Button onPress={back}>Back to {running.name}</Button>
+        </Buttons>
+      </PageFrame>
+    );
   return (
     <PageFrame title={`${running.name} is on in this tab`}>
       <p>
