@@ -226,7 +226,8 @@ async function measureLinks(folder: string): Promise<void> {
 /**
  * Opens a link in a new tab and waits for an answer to what is typed at the prompt.
  *
- * @returns milliseconds from the navigation on, and when the guest's kernel was booted, by its own clock.
+ * @returns milliseconds from the navigation on, and when the shell was started, in ticks since the guest's boot: no
+ *   two boots come to it at the same time.
  */
 async function visit(
   context: BrowserContext,
@@ -246,9 +247,9 @@ async function visit(
         const text = machine?.state === "running" ? machine.serial.text() : "";
         if (!asked && text.includes(promptText)) {
           asked = true;
-          machine?.serial.send(`echo ${mark} $(grep btime /proc/stat) .\n`);
+          machine?.serial.send(`echo ${mark} $(cut -d' ' -f22 /proc/$$/stat) .\n`);
         }
-        const [, boot] = new RegExp(`${mark} btime ([0-9]+) [.]`).exec(text) ?? [];
+        const [, boot] = new RegExp(`${mark} ([0-9]+) [.]`).exec(text) ?? [];
         if (!boot || !asked) return;
         clearInterval(timer);
         window.answer = { ms: performance.now(), boot };

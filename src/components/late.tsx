@@ -1,4 +1,4 @@
-import { type ComponentType, type ReactNode, useEffect, useReducer, useState } from "react";
+import { type ComponentType, type ReactNode, useLayoutEffect, useReducer, useState } from "react";
 import { Button } from "./button.tsx";
 import { Notice } from "./notice.tsx";
 
@@ -37,7 +37,8 @@ export function late<Props extends object>(
     const [failed, setFailed] = useState(false);
     const Shown = Part;
     const wanted = !Shown && !failed;
-    useEffect(() => {
+    // Before it is painted: who waits for it waits from now on.
+    useLayoutEffect(() => {
       if (!wanted) return;
       let gone = false;
       fetch().then(
