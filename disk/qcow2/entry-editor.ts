@@ -57,9 +57,8 @@ export class EntryEditor {
 
   /** Whether the image may be changed in this turn; notes a need when not. */
   mayChange(needs: Need[]): boolean {
-    const [held] = this.holds;
-    if (held) {
-      needs.push(() => held);
+    if (this.holds.size > 0) {
+      needs.push(async () => void (await Promise.all(this.holds)));
       return false;
     }
     if (!this.prepared) {
