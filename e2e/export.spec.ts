@@ -5,6 +5,7 @@ import { createMemoryFile, metadataOf, openQcow2 } from "../disk/index.ts";
 import { violations } from "./accessibility-check.ts";
 import { applianceImage } from "./appliance-images.ts";
 import { ask, expect, hex, openLink, test, waitForSerial, waitForState } from "./byre-test.ts";
+import type { ImageServer } from "./image-server.ts";
 import { guestImage, SECTOR_BYTES } from "./images.ts";
 import { BANNER, fromMenu } from "./panel-steps.ts";
 
@@ -193,6 +194,27 @@ test("an export of a machine that is off goes on when its page is left, and lets
   page,
   images,
 }) => {
+  await exportSwitchedOff(page, images);
+  await page.getByRole("button", { name: "All machines" }).first().click();
+  await expect(page.getByText("switched off")).toBeVisible();
+  expect(await takeFile(page)).toBe(true);
+  await expect(page.getByRole("button", { name: "Start Little guest" })).toBeVisible();
+  expect(await page.evaluate(() => window.byre.machine)).toBeUndefined();
+});
+
+test("another machine waits for the export of one that is off", async ({ page, images }) => {
+  await exportSwitchedOff(page, images);
+  images.files.set("other.qcow2", { bytes: await guestImage() });
+  await page.evaluate((hash) => location.assign(hash), `#/run?image=${images.url("other.qcow2")}&memory=32`);
+  await expect(page.getByRole("heading", { name: "Little guest is not done yet" })).toBeVisible();
+  expect(await violations(page)).toEqual([]);
+  expect(await takeFile(page)).toBe(true);
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.waitForFunction(() => window.byre.machine?.name === "other");
+});
+
+/** Begins to export a machine that is off, to a file that takes nothing until `takeFile`. */
+async function exportSwitchedOff(page: Page, images: ImageServer): Promise<void> {
   await holdFile(page);
   images.files.set("guest.qcow2", { bytes: await guest() });
   await startGuest(page, images.url("guest.qcow2"));
@@ -202,30 +224,7 @@ test("an export of a machine that is off goes on when its page is left, and lets
   await panel.getByLabel("Make it small").uncheck();
   await panel.getByRole("button", { name: "Export", exact: true }).click();
   await expect(page.getByText("Exporting Little guest")).toBeVisible();
-  await page.getByRole("button", { name: "All machines" }).first().click();
-  await expect(page.getByText("switched off")).toBeVisible();
-  expect(await takeFile(page)).toBe(true);
-  await expect(page.getByRole("button", { name: "Start Little guest" })).toBeVisible();
-  expect(await page.evaluate(() => window.byre.machine)).toBeUndefined();
-});
-
-test("another machine waits for the export of one that is off", async ({ page, images }) => {
-  await holdFile(page);
-  images.files.set("guest.qcow2", { bytes: await guest() });
-  images.files.set("other.qcow2", { bytes: await guestImage() });
-  await startGuest(page, images.url("guest.qcow2"));
-  await page.evaluate(() => window.byre.machine?.powerOff());
-  const panel = await openExport(page);
-  await panel.getByLabel("Make it small").uncheck();
-  await panel.getByRole("button", { name: "Export", exact: true }).click();
-  await expect(page.getByText("Exporting Little guest")).toBeVisible();
-  await page.evaluate((hash) => location.assign(hash), `#/run?image=${images.url("other.qcow2")}&memory=32`);
-  await expect(page.getByRole("heading", { name: "Little guest is not done yet" })).toBeVisible();
-  expect(await violations(page)).toEqual([]);
-  expect(await takeFile(page)).toBe(true);
-  await page.getByRole("button", { name: "Start", exact: true }).click();
-  await page.waitForFunction(() => window.byre.machine?.name === "other");
-});
+}
 
 /** Lets exports choose a file that takes nothing until `takeFile`. */
 async function holdFile(page: Page): Promise<void> {

@@ -44,5 +44,5 @@ export { startMachine } from "./start-machine.ts";
 export { EMULATOR_VERSION } from "./state-capture.ts";
 export type { StateHeader } from "./state-format.ts";
 export type { StatePacker } from "./state-packer.ts";
-export { readStateHeader, stateProblem } from "./state-reading.ts";
+export { describeState, readStateHeader, stateProblem } from "./state-reading.ts";
 export { createWorkerPacker } from "./worker-packer.ts";

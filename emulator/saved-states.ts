@@ -17,7 +17,7 @@ import { CaptureRoom, captureState, EMULATOR_VERSION } from "./state-capture.ts"
 import { checkDescription, encodeStateHeader, type StateHeader } from "./state-format.ts";
 import { type LoadedState, loadState, type StateLoading } from "./state-loading.ts";
 import type { CompressionType, StatePacker } from "./state-packer.ts";
-import { isStateProblem, readHeader, readStateHeader, stateProblem } from "./state-reading.ts";
+import { describeState, isStateProblem, readHeader, readStateHeader, stateProblem } from "./state-reading.ts";
 import { type ParentState, stateSizeBytes, writePlain, writeState } from "./state-writing.ts";
 import type { V86Emulator } from "./v86-internals.ts";
 
@@ -205,31 +205,15 @@ export class SavedStates {
     const snapshot = this.disks.find(idOrName);
     const { id, name, dateSeconds, dateNanoseconds, vmStateBytes } = snapshot;
     const usage = await this.disks.main.device.snapshotUsage(id);
-    const described = {
+    return {
       id,
       name,
       savedAtMs: dateSeconds * 1000 + Math.floor(dateNanoseconds / 1_000_000),
-      description: "",
       hasState: vmStateBytes > 0,
       ownBytes: usage.ownBytes,
       sharedBytes: usage.sharedBytes,
+      ...(await describeState(this.disks.main.device, snapshot)),
     };
-    try {
-      const header = await readStateHeader(this.disks.main.device, id);
-      if (!header) return described;
-      const { configuration, description = "", thumbnail } = header;
-      const problem = stateProblem(header, name);
-      return {
-        ...described,
-        description,
-        configuration,
-        ...(thumbnail && { thumbnail }),
-        ...(problem && { problem }),
-      };
-    } catch (error) {
-      if (!isStateProblem(error)) throw error;
-      return { ...described, problem: error };
-    }
   }
 
   async edit(idOrName: string, { name, description }: SnapshotChange): Promise<void> {

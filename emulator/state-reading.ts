@@ -1,4 +1,5 @@
 import { ByreError, type Qcow2Device, type StateReader } from "../disk/index.ts";
+import type { SnapshotDescription } from "./machine.ts";
 import { EMULATOR_VERSION } from "./state-capture.ts";
 import { MAX_HEADER_BYTES, parseStateHeader, type StateHeader } from "./state-format.ts";
 
@@ -44,6 +45,27 @@ export function isStateProblem(error: unknown): error is ByreError {
     error instanceof ByreError &&
     ["STATE_INVALID", "STATE_MISMATCH", "UNSUPPORTED_VERSION"].includes(error.code)
   );
+}
+
+/**
+ * What a saved state says of itself, for a list.
+ *
+ * @throws ByreError what reading meets; that it cannot be loaded is its `problem`.
+ */
+export async function describeState(
+  device: Qcow2Device,
+  { id, name }: { readonly id: string; readonly name: string },
+): Promise<Pick<SnapshotDescription, "description" | "configuration" | "thumbnail" | "problem">> {
+  try {
+    const header = await readStateHeader(device, id);
+    if (!header) return { description: "" };
+    const { configuration, description = "", thumbnail } = header;
+    const problem = stateProblem(header, name);
+    return { description, configuration, ...(thumbnail && { thumbnail }), ...(problem && { problem }) };
+  } catch (error) {
+    if (!isStateProblem(error)) throw error;
+    return { description: "", problem: error };
+  }
 }
 
 /** Why this emulator cannot load a state: STATE_MISMATCH. Undefined when it can. */
