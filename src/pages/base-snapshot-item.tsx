@@ -14,6 +14,7 @@ import { MachineMade } from "./machine-made.tsx";
 import styles from "./snapshot-item.module.css";
 import { shownName } from "./snapshot-names.ts";
 import { SnapshotPicture } from "./snapshot-picture.tsx";
+import { SnapshotProblems } from "./snapshot-problems.tsx";
 import { useFocusKept } from "./use-focus-kept.ts";
 
 type Mode =
@@ -73,16 +74,7 @@ export function BaseSnapshotItem({ session, base, snapshot }: BaseSnapshotItemPr
         </div>
       </div>
       {description?.description && <p className={styles.description}>{description.description}</p>}
-      {failure && (
-        <Notice tone="caution" title="Not all of it can be read">
-          <p>{failure}</p>
-        </Notice>
-      )}
-      {description?.problem && (
-        <Notice tone="caution" title="Its memory cannot be restored" code={description.problem.code}>
-          <p>{description.problem.message}</p>
-        </Notice>
-      )}
+      <SnapshotProblems description={description} failure={failure} />
       {session.id !== undefined && (
         <div className={styles.actions}>
           <Button

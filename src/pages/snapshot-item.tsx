@@ -12,6 +12,7 @@ import { SnapshotEditForm } from "./snapshot-edit-form.tsx";
 import styles from "./snapshot-item.module.css";
 import { meaningOf, shownName } from "./snapshot-names.ts";
 import { SnapshotPicture } from "./snapshot-picture.tsx";
+import { SnapshotProblems } from "./snapshot-problems.tsx";
 import type { SnapshotListing } from "./use-snapshots.ts";
 
 type Mode =
@@ -109,16 +110,7 @@ export function SnapshotItem(props: SnapshotItemProps) {
       {description?.description && mode.kind !== "edit" && (
         <p className={styles.description}>{description.description}</p>
       )}
-      {failure && (
-        <Notice tone="caution" title="Not all of it can be read">
-          <p>{failure}</p>
-        </Notice>
-      )}
-      {description?.problem && (
-        <Notice tone="caution" title="Its memory cannot be restored" code={description.problem.code}>
-          <p>{description.problem.message}</p>
-        </Notice>
-      )}
+      <SnapshotProblems description={description} failure={failure} />
 
       {mode.kind === "edit" ? (
         <SnapshotEditForm
